@@ -1,0 +1,30 @@
+# Imported SYSTEM target r1::torch over the LibTorch of a Python wheel.
+#
+# find_package(Torch) is avoided on purpose: it needs TORCH_CUDA_ARCH_LIST before it works with CMake 3.25 and takes
+# over CMAKE_CUDA_ARCHITECTURES. A CPU program needs only torch_cpu and c10.
+#
+# R1_TORCH_DIR: the wheel's `torch` folder; scripts/setup.sh passes it.
+set(R1_TORCH_DIR "${CMAKE_SOURCE_DIR}/.venv/lib/python3.11/site-packages/torch" CACHE PATH
+    "the torch folder of a torch 2.11 wheel")
+if(NOT EXISTS "${R1_TORCH_DIR}/include/torch/csrc/api/include/torch/torch.h")
+  message(FATAL_ERROR "R1_TORCH_DIR is '${R1_TORCH_DIR}', which holds no LibTorch; run scripts/setup.sh, which finds or installs it")
+endif()
+
+# The wheel's CPU library still names the CUDA runtime and CUPTI; both come from wheels beside torch.
+get_filename_component(r1_site_packages "${R1_TORCH_DIR}" DIRECTORY)
+set(r1_torch_rpath "${R1_TORCH_DIR}/lib")
+foreach(nvidia_lib IN ITEMS cu13/lib cuda_runtime/lib cuda_cupti/lib)
+  if(EXISTS "${r1_site_packages}/nvidia/${nvidia_lib}")
+    list(APPEND r1_torch_rpath "${r1_site_packages}/nvidia/${nvidia_lib}")
+  endif()
+endforeach()
+
+add_library(r1_torch INTERFACE)
+add_library(r1::torch ALIAS r1_torch)
+target_include_directories(r1_torch SYSTEM INTERFACE "${R1_TORCH_DIR}/include"
+                           "${R1_TORCH_DIR}/include/torch/csrc/api/include")
+target_link_libraries(r1_torch INTERFACE "${R1_TORCH_DIR}/lib/libtorch_cpu.so" "${R1_TORCH_DIR}/lib/libc10.so")
+target_link_options(r1_torch INTERFACE "-Wl,--allow-shlib-undefined")
+foreach(path IN LISTS r1_torch_rpath)
+  target_link_options(r1_torch INTERFACE "-Wl,-rpath,${path}" "-Wl,-rpath-link,${path}")
+endforeach()

@@ -1,0 +1,12 @@
+#pragma once
+
+namespace r1 {
+
+/// From now on SIGINT and SIGTERM only set a flag: the running step finishes, a checkpoint is written, then the program
+/// exits with 130 or 143. A second SIGINT or SIGTERM ends the process at once with that code.
+void install_stop_signals();
+
+/// 0, or the first signal that arrived (SIGINT, SIGTERM).
+int stop_signal();
+
+}  // namespace r1
