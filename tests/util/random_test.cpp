@@ -36,6 +36,7 @@ DrawKey test_key(uint64_t seed = 1) {
 }
 
 // A run must be repeatable with the next version of the program: these values may never change.
+// They were computed by a second implementation, in Python integers.
 TEST(Draw, ValuesAreFrozen) {
   DrawKey key{.seed = 42,
               .stream = Stream::kSampling,
@@ -44,9 +45,9 @@ TEST(Draw, ValuesAreFrozen) {
               .prompt = 3,
               .sample = 2,
               .position = 11};
-  EXPECT_EQ(draw_bits(key), (Block{0, 0, 0, 0}));
-  EXPECT_EQ(draw_uniform(key), 0.0);
-  EXPECT_EQ(draw_permutation(test_key(), 8), (std::vector<int64_t>{}));
+  EXPECT_EQ(draw_bits(key), (Block{399618773, 3340520245, 62556618, 2198068579}));
+  EXPECT_EQ(draw_uniform(key), 0x1.7d1b2d5c71c48p-4);
+  EXPECT_EQ(draw_permutation(test_key(), 8), (std::vector<int64_t>{2, 7, 0, 4, 1, 6, 5, 3}));
 }
 
 TEST(Draw, EveryCoordinateChangesTheBits) {

@@ -11,7 +11,7 @@ namespace r1 {
 template <typename... Args>
 std::string cat(const Args&... args) {
   std::ostringstream out;
-  (out << ... << args);
+  ((out << args), ...);
   return out.str();
 }
 
