@@ -1,0 +1,74 @@
+#pragma once
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "r1/reward/answer.h"
+#include "r1/util/config.h"
+
+namespace r1 {
+
+enum class RewardKind {
+  kExactAnswer,  ///< 1 when the extracted answer equals the gold one, else 0
+  kFormat,       ///< 1 when the completion has the think-answer shape, else 0
+  kCountdown,    ///< 1 when the extracted expression reaches the target with the given numbers, else 0
+};
+
+/// One entry of `reward.parts`.
+struct RewardPart {
+  std::string name;  ///< the entry's key: the name in metrics
+  RewardKind kind = RewardKind::kExactAnswer;
+  double weight = 1;                                     ///< 0: measured and logged, not rewarded
+  std::vector<Extract> extract = {Extract::kAnswerTag};  ///< tried in order
+  Compare compare = Compare::kAuto;                      ///< exact_answer only
+  bool use_all_numbers = true;                           ///< countdown only
+};
+
+/// The `reward:` section.
+///
+///   reward:
+///     think_opened: false                    # true when the prompt ends in <think>
+///     parts:                                 # rewards are summed with their weights, each is logged apart
+///       accuracy: {kind: exact_answer, weight: 1.0, extract: "answer_tag, boxed", compare: auto}
+///       format:   {kind: format, weight: 0.2}
+///
+/// extract: one or more of answer_tag, boxed, hashes, last_number, first_line. compare: auto, number, text.
+/// countdown reads extract and use_all_numbers.
+struct RewardConfig {
+  bool think_opened = false;
+  std::vector<RewardPart> parts;
+  /// Throws Error for no part, an unknown kind or extractor, a weight that is not finite, an unknown key.
+  static RewardConfig parse(ConfigNode node);
+};
+
+struct RewardRequest {
+  std::string prompt;
+  std::string completion;
+  std::string gold;
+  nlohmann::json extra;  ///< countdown: {"numbers": [3, 7, 25], "target": 46}
+};
+
+struct Score {
+  /// sum over parts of weight * value; NaN when a weighted part's gold answer is unreadable, so that it
+  /// cannot pass for a 0 or a 1: the caller takes such a problem out.
+  double total = 0;
+  std::vector<std::pair<std::string, double>> parts;  ///< (name, unweighted value) in config order
+  /// Of the first part that checks an answer, or of the first part; kGoldUnreadable whenever total is NaN.
+  Verdict verdict = Verdict::kWrong;
+  std::string extracted;  ///< what that part took for the answer; empty when none was found
+};
+
+/// Text in, numbers out: a function of the request alone. Holds no state, so threads may share it.
+class Reward {
+ public:
+  explicit Reward(RewardConfig config) : config_(std::move(config)) {}
+  /// Linear in the lengths of the texts; any bytes; never throws for what a model wrote.
+  Score score(const RewardRequest& request) const;
+  const RewardConfig& config() const { return config_; }
+
+ private:
+  RewardConfig config_;
+};
+
+}  // namespace r1

@@ -1,0 +1,163 @@
+#include "r1/reward/reward.h"
+
+#include <cmath>
+#include <limits>
+#include <map>
+#include <optional>
+
+#include "r1/reward/countdown.h"
+#include "r1/reward/format.h"
+#include "r1/util/strings.h"
+
+namespace r1 {
+namespace {
+
+const std::map<std::string, RewardKind> kKinds = {{"exact_answer", RewardKind::kExactAnswer},
+                                                  {"format", RewardKind::kFormat},
+                                                  {"countdown", RewardKind::kCountdown}};
+const std::map<std::string, Extract> kExtracts = {{"answer_tag", Extract::kAnswerTag},
+                                                  {"boxed", Extract::kBoxed},
+                                                  {"hashes", Extract::kHashes},
+                                                  {"last_number", Extract::kLastNumber},
+                                                  {"first_line", Extract::kFirstLine}};
+const std::map<std::string, Compare> kCompares = {
+    {"auto", Compare::kAuto}, {"number", Compare::kNumber}, {"text", Compare::kText}};
+
+template <typename Value>
+std::vector<std::string> names_of(const std::map<std::string, Value>& values) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : values) names.push_back(name);
+  return names;
+}
+
+/// "answer_tag, boxed" -> names without white space.
+std::vector<std::string> split_names(const std::string& text) {
+  std::vector<std::string> names(1);
+  for (const char c : text) {
+    if (c == ',') {
+      names.emplace_back();
+    } else if (c != ' ' && c != '\t') {
+      names.back() += c;
+    }
+  }
+  return names;
+}
+
+Accept<std::string> extractors() {
+  return {[](const std::string& text) {
+            for (const auto& name : split_names(text)) {
+              if (!kExtracts.contains(name)) return false;
+            }
+            return true;
+          },
+          cat("one or more of ", join(names_of(kExtracts), ", "), ", separated by commas")};
+}
+
+RewardPart parse_part(const std::string& name, const ConfigNode& node) {
+  RewardPart part;
+  part.name = name;
+  std::string kind, extract = "answer_tag", compare = "auto";
+  node.require("kind", kind, one_of(names_of(kKinds)));
+  part.kind = kKinds.at(kind);
+  node.read("weight", part.weight,
+            Accept<double>{[](const double& weight) { return std::isfinite(weight); }, "a finite number"});
+  if (part.kind != RewardKind::kFormat) {
+    node.read("extract", extract, extractors(), "Extractors are tried in the order given.");
+    part.extract.clear();
+    for (const auto& extractor : split_names(extract)) part.extract.push_back(kExtracts.at(extractor));
+  }
+  if (part.kind == RewardKind::kExactAnswer) {
+    node.read("compare", compare, one_of(names_of(kCompares)));
+    part.compare = kCompares.at(compare);
+  }
+  if (part.kind == RewardKind::kCountdown) node.read("use_all_numbers", part.use_all_numbers);
+  return part;
+}
+
+/// The countdown task inside RewardRequest::extra, or nothing when it is not readable.
+struct CountdownTask {
+  std::vector<int64_t> numbers;
+  int64_t target = 0;
+};
+
+std::optional<CountdownTask> countdown_task(const nlohmann::json& extra) {
+  if (!extra.is_object() || !extra.contains("numbers") || !extra.contains("target")) return std::nullopt;
+  const auto& numbers = extra["numbers"];
+  if (!numbers.is_array() || numbers.empty() || !extra["target"].is_number_integer()) return std::nullopt;
+  CountdownTask task;
+  task.target = extra["target"].get<int64_t>();
+  for (const auto& number : numbers) {
+    if (!number.is_number_integer()) return std::nullopt;
+    task.numbers.push_back(number.get<int64_t>());
+  }
+  return task;
+}
+
+struct PartResult {
+  Verdict verdict = Verdict::kWrong;
+  std::string extracted;
+};
+
+PartResult score_part(const RewardPart& part, const RewardRequest& request, bool think_opened) {
+  if (part.kind == RewardKind::kFormat) {
+    const bool right = has_think_answer_format(request.completion, think_opened);
+    return {right ? Verdict::kRight : Verdict::kWrong, ""};
+  }
+  PartResult result;
+  const auto answer = extract_answer(request.completion, part.extract, think_opened);
+  result.extracted = answer.value_or("");
+  if (part.kind == RewardKind::kExactAnswer) {
+    result.verdict = compare_answers(result.extracted, request.gold, part.compare);
+    return result;
+  }
+  const auto task = countdown_task(request.extra);
+  if (!task) {
+    result.verdict = Verdict::kGoldUnreadable;
+  } else if (!answer) {
+    result.verdict = Verdict::kAnswerUnreadable;
+  } else {
+    result.verdict = check_countdown(*answer, task->numbers, task->target, part.use_all_numbers);
+  }
+  return result;
+}
+
+}  // namespace
+
+RewardConfig RewardConfig::parse(ConfigNode node) {
+  RewardConfig config;
+  node.read("think_opened", config.think_opened);
+  const ConfigNode parts = node.child("parts");
+  for (const auto& name : parts.keys()) config.parts.push_back(parse_part(name, parts.child(name)));
+  node.reject_unknown_keys();
+  if (config.parts.empty()) {
+    node.reject("parts", "at least one part",
+                "Without a reward nothing is learned. For example\n"
+                "    parts: {accuracy: {kind: exact_answer, weight: 1.0}}");
+  }
+  return config;
+}
+
+Score Reward::score(const RewardRequest& request) const {
+  constexpr double kUnreadable = std::numeric_limits<double>::quiet_NaN();
+  Score score;
+  bool has_verdict = false, has_answer = false, gold_unreadable = false;
+  for (const auto& part : config_.parts) {
+    auto result = score_part(part, request, config_.think_opened);
+    const bool unreadable = result.verdict == Verdict::kGoldUnreadable;
+    const double value = unreadable ? kUnreadable : (result.verdict == Verdict::kRight ? 1.0 : 0.0);
+    score.parts.emplace_back(part.name, value);
+    if (part.weight != 0) score.total += part.weight * value;
+    gold_unreadable |= unreadable && part.weight != 0;
+    const bool checks_answer = part.kind != RewardKind::kFormat;
+    if (!has_verdict || (checks_answer && !has_answer)) {
+      score.verdict = result.verdict;
+      score.extracted = std::move(result.extracted);
+      has_verdict = true;
+      has_answer = checks_answer;
+    }
+  }
+  if (gold_unreadable) score.verdict = Verdict::kGoldUnreadable;
+  return score;
+}
+
+}  // namespace r1
