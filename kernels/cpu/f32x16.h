@@ -122,7 +122,7 @@ static inline F32x16 exp(F32x16 x) {
   const F32x16 clamped = min(max(x, low), set(88.0f));
   const F32x16 n = round(mul(clamped, set(1.44269504f)));
   F32x16 r = fma(n, set(-0.693145751953125f), clamped);  // 15 bits of ln2: the product is exact
-  r = fma(n, set(-1.42860677e-06f), r);
+  r = fma(n, set(-1.42860682e-06f), r);
   F32x16 p = set(1.0f / 5040);
   p = fma(p, r, set(1.0f / 720));
   p = fma(p, r, set(1.0f / 120));

@@ -1,0 +1,121 @@
+// Compiled once per instruction set (kernels/CMakeLists.txt).
+#include "kernels/gemm/tile.h"
+
+namespace r1::kernels::R1_ISA {
+namespace {
+
+template <int MR, int NP>
+void tile_edge(int64_t K, const float* a, int64_t a_stride, const float* const* panels, int last_columns, float* c,
+               int64_t ldc, bool accumulate) {
+  if (last_columns == 16) {
+    tile<MR, NP>(K, a, a_stride, panels, c, ldc, accumulate);
+    return;
+  }
+  float block[MR * NP * 16];
+  const int columns = (NP - 1) * 16 + last_columns;
+  for (int r = 0; r < MR; ++r) {
+    for (int n = 0; n < NP * 16; ++n) block[r * NP * 16 + n] = accumulate && n < columns ? c[r * ldc + n] : 0.0f;
+  }
+  tile<MR, NP>(K, a, a_stride, panels, block, NP * 16, accumulate);
+  for (int r = 0; r < MR; ++r) {
+    for (int n = 0; n < columns; ++n) c[r * ldc + n] = block[r * NP * 16 + n];
+  }
+}
+
+template <int MR>
+void rows_tile(int64_t K, const float* a, int64_t a_stride, const float* const* panels, int num_panels,
+               int last_columns, float* c, int64_t ldc, bool accumulate) {
+  constexpr int kWide = panels_for(MR);
+  int p = 0;
+  for (; p + kWide <= num_panels; p += kWide) {
+    tile_edge<MR, kWide>(K, a, a_stride, panels + p, p + kWide == num_panels ? last_columns : 16, c + 16 * p, ldc,
+                         accumulate);
+  }
+  for (; p < num_panels; ++p) {
+    tile_edge<MR, 1>(K, a, a_stride, panels + p, p + 1 == num_panels ? last_columns : 16, c + 16 * p, ldc, accumulate);
+  }
+}
+
+// Columns j..j+7 of eight rows at `in`, transposed to out[j][0..7] with a stride of 16 floats.
+inline void transpose8(const float* in, int64_t stride, float* out) {
+  __m256 r[8], t[8], u[8];
+  for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(in + i * stride);
+  for (int i = 0; i < 4; ++i) {
+    t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+  }
+  for (int i = 0; i < 2; ++i) {
+    u[4 * i + 0] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+    u[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xEE);
+    u[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+    u[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xEE);
+  }
+  for (int i = 0; i < 4; ++i) {
+    _mm256_storeu_ps(out + 16 * i, _mm256_permute2f128_ps(u[i], u[i + 4], 0x20));
+    _mm256_storeu_ps(out + 16 * (i + 4), _mm256_permute2f128_ps(u[i], u[i + 4], 0x31));
+  }
+}
+
+}  // namespace
+
+int tile_rows() { return kTileRows; }
+
+void multiply_tile(int rows, int64_t K, const float* a, int64_t a_stride, const float* const* panels, int num_panels,
+                   int last_columns, float* c, int64_t ldc, bool accumulate) {
+#define R1_ROWS(MR) \
+  case MR:          \
+    return rows_tile<MR>(K, a, a_stride, panels, num_panels, last_columns, c, ldc, accumulate);
+  switch (rows) {
+    R1_ROWS(1)
+    R1_ROWS(2)
+    R1_ROWS(3)
+    R1_ROWS(4)
+    R1_ROWS(5)
+    R1_ROWS(6)
+#if defined(__AVX512F__)
+    R1_ROWS(7)
+    R1_ROWS(8)
+    R1_ROWS(9)
+    R1_ROWS(10)
+    R1_ROWS(11)
+    R1_ROWS(12)
+#endif
+  }
+#undef R1_ROWS
+}
+
+void pack_rows(int rows, int64_t K, const float* a, int64_t row_stride, int64_t col_stride, float* out) {
+  if (row_stride == 1) {
+    for (int64_t k = 0; k < K; ++k) {
+      for (int r = 0; r < rows; ++r) out[k * rows + r] = a[k * col_stride + r];
+    }
+    return;
+  }
+  // Sixteen k at a time: every row's cache line is read once.
+  for (int64_t k0 = 0; k0 < K; k0 += 16) {
+    const int64_t end = k0 + 16 < K ? k0 + 16 : K;
+    for (int r = 0; r < rows; ++r) {
+      const float* row = a + r * row_stride;
+      for (int64_t k = k0; k < end; ++k) out[k * rows + r] = row[k * col_stride];
+    }
+  }
+}
+
+void pack_panel(int columns, int64_t K, const float* b, int64_t row_stride, int64_t col_stride, float* out) {
+  if (columns == 16 && col_stride == 1) {
+    for (int64_t k = 0; k < K; ++k) store(out + 16 * k, load(b + k * row_stride));
+    return;
+  }
+  int64_t k = 0;
+  if (columns == 16 && row_stride == 1) {
+    for (; k + 8 <= K; k += 8) {
+      transpose8(b + k, col_stride, out + 16 * k);
+      transpose8(b + k + 8 * col_stride, col_stride, out + 16 * k + 8);
+    }
+  }
+  for (; k < K; ++k) {
+    for (int n = 0; n < 16; ++n) out[16 * k + n] = n < columns ? b[k * row_stride + n * col_stride] : 0.0f;
+  }
+}
+
+}  // namespace r1::kernels::R1_ISA
