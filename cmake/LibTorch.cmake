@@ -4,10 +4,18 @@
 # over CMAKE_CUDA_ARCHITECTURES. A CPU program needs only torch_cpu and c10.
 #
 # R1_TORCH_DIR: the wheel's `torch` folder; scripts/setup.sh passes it.
-set(R1_TORCH_DIR "${CMAKE_SOURCE_DIR}/.venv/lib/python3.11/site-packages/torch" CACHE PATH
-    "the torch folder of a torch 2.11 wheel")
+file(GLOB r1_torch_in_venv "${CMAKE_SOURCE_DIR}/.venv/lib/python3.*/site-packages/torch")
+list(APPEND r1_torch_in_venv "${CMAKE_SOURCE_DIR}/.venv")
+list(GET r1_torch_in_venv 0 r1_torch_default)
+set(R1_TORCH_DIR "${r1_torch_default}" CACHE PATH "the torch folder of a torch 2.11 wheel")
 if(NOT EXISTS "${R1_TORCH_DIR}/include/torch/csrc/api/include/torch/torch.h")
-  message(FATAL_ERROR "R1_TORCH_DIR is '${R1_TORCH_DIR}', which holds no LibTorch; run scripts/setup.sh, which finds or installs it")
+  message(FATAL_ERROR "R1_TORCH_DIR is '${R1_TORCH_DIR}', which holds no LibTorch. "
+                      "Run scripts/setup.sh, which finds or installs torch 2.11, and pass -DR1_TORCH_DIR as it prints it")
+endif()
+file(STRINGS "${R1_TORCH_DIR}/version.py" r1_torch_version REGEX "__version__ = ")
+if(NOT r1_torch_version MATCHES "'2\\.11\\.")
+  message(FATAL_ERROR "R1_TORCH_DIR is '${R1_TORCH_DIR}', whose version.py says: ${r1_torch_version}; "
+                      "accepted: 2.11. Run scripts/setup.sh and pass -DR1_TORCH_DIR as it prints it")
 endif()
 
 # The wheel's CPU library still names the CUDA runtime and CUPTI; both come from wheels beside torch.
