@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: keeps long steps visible.
 #
 # with_progress LABEL COMMAND...  runs the command, shows its output line by line, and when it has been silent for
@@ -18,8 +19,9 @@ with_progress() {
   local label=$1 start=$SECONDS line=
   shift
   {
-    "$@" 2>&1 </dev/null
-    printf '\n%s %d\n' "@exit-code@" $?
+    local code=0
+    "$@" 2>&1 </dev/null || code=$?
+    printf '\n%s %d\n' "@exit-code@" "$code"
   } | {
     local code=1 read_status
     while true; do
@@ -34,6 +36,6 @@ with_progress() {
         printf '%s\n' "$line" >&2
       fi
     done
-    exit "$code"
+    (exit "$code")
   }
 }

@@ -174,7 +174,8 @@ install_torch() {
 }
 
 choose_compiler() {
-  if have clang++-19; then cxx=$(command -v clang++-19); else cxx=$(gcc_12_or_newer); fi
+  gxx=$(gcc_12_or_newer || true)
+  if have clang++-19; then cxx=$(command -v clang++-19); else cxx=$gxx; fi
 }
 
 fetch_model() {
@@ -233,19 +234,20 @@ flock -n 9 || { say "setup: another set-up is running here; waiting for it"; flo
 
 # The stamp holds as long as this script, the system and the Python on PATH are the same.
 key=$(cat scripts/setup.sh /etc/os-release <(command -v python3 || true) <(pwd) | sha256sum | cut -d' ' -f1)
-stamp_key='' torch_dir='' cxx=''
+stamp_key='' torch_dir='' cxx='' gxx=''
 if [[ -f .cache/setup.env ]]; then
   stamp_key=$(sed -n 's/^R1_SETUP_KEY=//p' .cache/setup.env)
   torch_dir=$(sed -n 's/^R1_TORCH_DIR=//p' .cache/setup.env)
   cxx=$(sed -n 's/^R1_CXX=//p' .cache/setup.env)
+  gxx=$(sed -n 's/^R1_GXX=//p' .cache/setup.env)
 fi
 if [[ $stamp_key != "$key" || ! -e $torch_dir/lib/libtorch_cpu.so || ! -x $cxx ]] ||
-  { $want_gcc && ! gcc_12_or_newer >/dev/null; }; then
+  { $want_gcc && [[ ! -x $gxx ]]; }; then
   find_torch
   install_missing
   install_torch
   choose_compiler
-  printf 'R1_SETUP_KEY=%s\nR1_TORCH_DIR=%s\nR1_CXX=%s\n' "$key" "$torch_dir" "$cxx" >.cache/setup.env.new
+  printf 'R1_SETUP_KEY=%s\nR1_TORCH_DIR=%s\nR1_CXX=%s\nR1_GXX=%s\n' "$key" "$torch_dir" "$cxx" "$gxx" >.cache/setup.env.new
   mv .cache/setup.env.new .cache/setup.env
 fi
 if [[ -n $model ]]; then fetch_model; fi
