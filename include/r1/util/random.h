@@ -12,12 +12,12 @@ std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<u
 /// What a draw is for. Two purposes never share numbers, whatever their other coordinates.
 enum class Stream : uint32_t { kInit = 1, kShuffle = 2, kSampling = 3, kProblems = 4, kTest = 5 };
 
-/// The coordinates of one draw. A draw is a function of these alone, never of the order of calls, so the number of
-/// ranks, the micro-batch and whatever else is in a batch change nothing.
+/// The coordinates of one draw. A draw is a function of these alone, never of the order of calls, so the
+/// number of ranks, the micro-batch and whatever else is in a batch change nothing.
 struct DrawKey {
   uint64_t seed = 0;
   Stream stream = Stream::kInit;
-  uint32_t stage = 0;     ///< hash of the stage's name, see stage_id
+  uint32_t stage = 0;  ///< hash of the stage's name, see stage_id
   uint32_t step = 0;
   uint32_t prompt = 0;    ///< index of the prompt in its step, or of the item
   uint32_t sample = 0;    ///< which of a prompt's completions
@@ -27,7 +27,8 @@ struct DrawKey {
 /// FNV-1a of a stage's name.
 uint32_t stage_id(const char* name);
 
-/// 128 bits for `key`: counter = (position, sample, prompt, step), Philox key = mix of seed, stream and stage.
+/// 128 bits for `key`: counter = (position, sample, prompt, step), Philox key = mix of seed, stream and
+/// stage.
 std::array<uint32_t, 4> draw_bits(const DrawKey& key);
 
 /// Uniform in [0, 1), 53 bits.

@@ -17,7 +17,8 @@ std::string cat(const Args&... args) {
 
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 
-/// The candidate with the smallest edit distance to `word`, or "" when none is within a third of its length + 1.
+/// The candidate with the smallest edit distance to `word`, or "" when none is within a third of its length
+/// + 1.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 /// "1.5 KiB", "92.9 MiB"; binary units, one decimal.
