@@ -172,10 +172,10 @@ def write_golden(root, name):
                 "loss_f64": loss.detach()[None]}
     for parameter_name, parameter in exact.named_parameters():
         expected["grad." + parameter_name] = parameter.grad
-    metadata = {"made_by": "scripts/golden/model_golden.py", "torch": torch.__version__,
-                "transformers": transformers.__version__, "seed": str(seed)}
+    made_by = (f"scripts/golden/model_golden.py with torch {torch.__version__}, "
+               f"transformers {transformers.__version__}, seed {seed}")  # one entry: their order in a file is random
     save_file({key: value.contiguous() for key, value in expected.items()}, os.path.join(folder, "expected.safetensors"),
-              metadata)
+              {"made_by": made_by})
     for file in os.listdir(folder):
         os.chmod(os.path.join(folder, file), 0o644)
     total = sum(os.path.getsize(os.path.join(folder, file)) for file in os.listdir(folder))
