@@ -44,13 +44,22 @@ std::vector<std::string> split_names(const std::string& text) {
 }
 
 Accept<std::string> extractors() {
-  return {[](const std::string& text) {
-            for (const auto& name : split_names(text)) {
-              if (!kExtracts.contains(name)) return false;
-            }
-            return true;
-          },
-          cat("one or more of ", join(names_of(kExtracts), ", "), ", separated by commas")};
+  Accept<std::string> accept;
+  accept.test = [](const std::string& text) {
+    for (const auto& name : split_names(text)) {
+      if (!kExtracts.contains(name)) return false;
+    }
+    return true;
+  };
+  accept.text = cat("one or more of ", join(names_of(kExtracts), ", "), ", separated by commas");
+  return accept;
+}
+
+Accept<double> finite_number() {
+  Accept<double> accept;
+  accept.test = [](const double& weight) { return std::isfinite(weight); };
+  accept.text = "a finite number";
+  return accept;
 }
 
 RewardPart parse_part(const std::string& name, const ConfigNode& node) {
@@ -59,8 +68,7 @@ RewardPart parse_part(const std::string& name, const ConfigNode& node) {
   std::string kind, extract = "answer_tag", compare = "auto";
   node.require("kind", kind, one_of(names_of(kKinds)));
   part.kind = kKinds.at(kind);
-  node.read("weight", part.weight,
-            Accept<double>{[](const double& weight) { return std::isfinite(weight); }, "a finite number"});
+  node.read("weight", part.weight, finite_number());
   if (part.kind != RewardKind::kFormat) {
     node.read("extract", extract, extractors(), "Extractors are tried in the order given.");
     part.extract.clear();

@@ -1,0 +1,41 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "r1/data/problem.h"
+#include "r1/util/config.h"
+
+namespace r1 {
+
+/// `problems: {kind: jsonl}` and `{kind: json_array}`: questions and answers from a file.
+///
+///   problems:
+///     kind: jsonl                    # one object per line, also .jsonl.zst; json_array: one array of
+///     objects file: data/gsm8k_train.jsonl eval_file: data/held_out.jsonl # optional: then all of `file` is
+///     training prompt_field: question answer_field: answer answer_after: "####"           # the gold answer
+///     is what follows the last one of these; "": the whole field prompt: "{prompt}\n"           # template
+///     limit: 0                       # only the first so many, all when 0
+///     eval_fraction: 0.1             # and eval_size, split_seed: see SplitConfig; the hash is of the
+///     question
+///
+/// A repeated question and an empty gold answer (also: none after answer_after) are left out, counted and
+/// warned of.
+struct ProblemFileConfig {
+  bool json_array = false;
+  std::filesystem::path file;
+  std::filesystem::path eval_file;
+  std::string prompt_field = "question";
+  std::string answer_field = "answer";
+  std::string answer_after;
+  std::string prompt = "{prompt}";
+  int64_t limit = 0;
+  SplitConfig split;
+  static ProblemFileConfig parse(ConfigNode node);
+};
+
+/// Throws Error "<file>:<line>: ..." (array: "<file>: element 12: ...") for a missing or non-text field, for
+/// a broken file, and when no problem is left.
+ProblemSet file_problems(const ProblemFileConfig& config);
+
+}  // namespace r1

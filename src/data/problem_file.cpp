@@ -1,0 +1,163 @@
+#include "r1/data/problem_file.h"
+
+#include <functional>
+#include <unordered_set>
+
+#include "r1/data/prompt_template.h"
+#include "r1/util/error.h"
+#include "r1/util/file.h"
+#include "r1/util/jsonl.h"
+#include "r1/util/strings.h"
+#include "split.h"
+
+namespace r1 {
+namespace {
+
+using Row = std::function<void(const std::string& where, int64_t index, const nlohmann::json& row)>;
+
+std::string trimmed(const std::string& text) {
+  const char* spaces = " \t\r\n\f\v";
+  const size_t first = text.find_first_not_of(spaces);
+  if (first == std::string::npos) return "";
+  return text.substr(first, text.find_last_not_of(spaces) - first + 1);
+}
+
+void read_json_array(const std::filesystem::path& file, const Row& row) {
+  nlohmann::json array;
+  try {
+    array = nlohmann::json::parse(read_file(file));
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(cat(file.string(), ": not readable as JSON (", error.what(),
+                    "); accepted: one array of objects.\n  For one object per line use kind: jsonl."));
+  }
+  if (!array.is_array() || array.empty()) {
+    throw Error(cat(file.string(), ": holds ", array.is_array() ? "an empty array" : array.type_name(),
+                    "; accepted: one array of objects.\n  For one object per line use kind: jsonl."));
+  }
+  for (size_t i = 0; i < array.size(); ++i) {
+    const std::string where = cat(file.string(), ": element ", i);
+    if (!array[i].is_object())
+      throw Error(cat(where, " is ", array[i].type_name(), "; accepted: an object."));
+    row(where, static_cast<int64_t>(i), array[i]);
+  }
+}
+
+/// The field as text; a number counts as its own digits.
+std::string text_field(const nlohmann::json& row, const std::string& field, const std::string& where) {
+  const auto found = row.find(field);
+  if (found == row.end()) {
+    std::vector<std::string> names;
+    for (const auto& item : row.items()) names.push_back(item.key());
+    const std::string near = nearest(field, names);
+    throw Error(cat(where, ": has no field \"", field, "\"; it has ",
+                    names.empty() ? "none" : join(names, ", "), ".\n  ",
+                    near.empty() ? "" : cat("Did you mean \"", near, "\"? "),
+                    "Set prompt_field and answer_field to the names in the file."));
+  }
+  if (found->is_number()) return found->dump();
+  if (!found->is_string()) {
+    throw Error(
+        cat(where, ": field \"", field, "\" is ", found->type_name(), "; accepted: text or a number."));
+  }
+  return found->get<std::string>();
+}
+
+class Reader {
+ public:
+  explicit Reader(const ProblemFileConfig& config) : config_(config) {}
+
+  /// Appends the problems of `file`; `side` picks the list each question goes to.
+  void read(const std::filesystem::path& file, ProblemSet& set,
+            const std::function<std::vector<Problem>&(const std::string& question)>& side) {
+    const Row row = [&](const std::string& where, int64_t index, const nlohmann::json& fields) {
+      if (config_.limit > 0 && index >= config_.limit) return;
+      const std::string question = text_field(fields, config_.prompt_field, where);
+      const std::string answer = gold_answer(text_field(fields, config_.answer_field, where));
+      if (trimmed(question).empty()) {
+        throw Error(cat(where, ": field \"", config_.prompt_field, "\" is empty; accepted: a question."));
+      }
+      if (answer.empty()) {
+        ++set.gold_unreadable;
+        return;
+      }
+      if (!seen_.insert(question).second) {
+        ++set.repeated;
+        return;
+      }
+      Problem problem;
+      problem.id = next_id_ + index;
+      problem.prompt = fill_template(config_.prompt, {{"prompt", question}});
+      problem.answer = answer;
+      problem.kind = config_.json_array ? "json_array" : "jsonl";
+      problem.extra = fields;
+      problem.extra.erase(config_.prompt_field);
+      problem.extra.erase(config_.answer_field);
+      side(question).push_back(std::move(problem));
+    };
+    int64_t num_rows = 0;
+    if (config_.json_array) {
+      read_json_array(file, [&](const std::string& where, int64_t index, const nlohmann::json& fields) {
+        num_rows = index + 1;
+        row(where, index, fields);
+      });
+    } else {
+      read_jsonl(file, [&](int64_t line, const nlohmann::json& fields) {
+        row(cat(file.string(), ":", line), num_rows++, fields);
+      });
+    }
+    next_id_ += num_rows;
+  }
+
+ private:
+  std::string gold_answer(const std::string& field) const {
+    if (config_.answer_after.empty()) return trimmed(field);
+    const size_t mark = field.rfind(config_.answer_after);
+    return mark == std::string::npos ? "" : trimmed(field.substr(mark + config_.answer_after.size()));
+  }
+
+  const ProblemFileConfig& config_;
+  std::unordered_set<std::string> seen_;
+  int64_t next_id_ = 0;
+};
+
+}  // namespace
+
+ProblemFileConfig ProblemFileConfig::parse(ConfigNode node) {
+  ProblemFileConfig config;
+  std::string kind = "jsonl";
+  node.read("kind", kind, one_of({"jsonl", "json_array"}));
+  config.json_array = kind == "json_array";
+  node.require("file", config.file);
+  node.read("eval_file", config.eval_file);
+  node.read("prompt_field", config.prompt_field);
+  node.read("answer_field", config.answer_field);
+  node.read("answer_after", config.answer_after);
+  node.read("prompt", config.prompt);
+  require_placeholders(node, "prompt", config.prompt, {"prompt"});
+  node.read("limit", config.limit, at_least<int64_t>(0), "0 takes all.");
+  config.split = parse_split(node);
+  node.reject_unknown_keys();
+  if (node.has("eval_file") && node.has("eval_fraction")) {
+    node.reject("eval_fraction", "no eval_fraction beside an eval_file",
+                "The held-out problems are those of the file.");
+  }
+  return config;
+}
+
+ProblemSet file_problems(const ProblemFileConfig& config) {
+  ProblemSet set;
+  Reader reader(config);
+  if (config.eval_file.empty()) {
+    reader.read(config.file, set, [&](const std::string& question) -> std::vector<Problem>& {
+      return is_held_out_text(question, config.split) ? set.eval : set.train;
+    });
+  } else {
+    // The held-out file first, so that a question that stands in both is left out of training.
+    reader.read(config.eval_file, set, [&](const std::string&) -> std::vector<Problem>& { return set.eval; });
+    reader.read(config.file, set, [&](const std::string&) -> std::vector<Problem>& { return set.train; });
+  }
+  finish_split(set, config.split);
+  return set;
+}
+
+}  // namespace r1
