@@ -2,8 +2,8 @@
 
     count_tests.py build/release/tests.xml
 
-A ctest entry is one test binary. Its GoogleTest cases are counted from its own closing lines; an entry without them (a
-script, or a binary that crashed) counts as one.
+A ctest entry is one test binary. Its GoogleTest or Python unittest cases are counted from its own closing lines; an entry
+without them (a script, or a binary that crashed) counts as one.
 """
 
 import re
@@ -14,13 +14,16 @@ import xml.etree.ElementTree as ElementTree
 def count_cases(output, entry_passed):
     """(passed, failed, skipped) of one ctest entry."""
     ran = [int(n) for n in re.findall(r"\[==========\] (\d+) tests? from .* ran\.", output)]
+    ran_python = re.search(r"^Ran (\d+) tests? in ", output, re.MULTILINE)
+    if ran_python and entry_passed:
+        return int(ran_python.group(1)), 0, 0
     if not ran:
         return (1, 0, 0) if entry_passed else (0, 1, 0)
     passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) tests?\.", output))
     skipped = sum(int(n) for n in re.findall(r"\[  SKIPPED \] (\d+) tests?[.,]", output))
     failed = sum(ran) - passed - skipped
-    if not entry_passed:
-        failed = max(failed, 1)  # it printed a clean result and still exited with an error
+    if not entry_passed and failed == 0:
+        failed = 1  # it printed a clean result and still exited with an error
     return passed, failed, skipped
 
 
