@@ -164,6 +164,14 @@ class TreeBuilder : public YAML::EventHandler {
   size_t count_ = 0;
 };
 
+// yaml-cpp 0.7 takes a quote that is never closed when the text ends in white space. A comment behind it is
+// nothing to closed quotes, and inside an open one it makes the text end in no white space.
+const char* end_guard(const std::string& text) {
+  if (text.empty()) return "";
+  const char last = text.back();
+  return last == '\n' || last == '\r' ? "#" : last == ' ' || last == '\t' ? "\n#" : "";
+}
+
 void set_place(Value& value, const std::string& place) {
   value.place = place;
   for (auto& item : value.items) set_place(item, place);
@@ -215,7 +223,7 @@ Value parse(const std::string& text, const std::string& name) {
   }
   TreeBuilder builder(name);
   try {
-    std::istringstream stream(text);
+    std::istringstream stream(text + end_guard(text));
     YAML::Parser parser(stream);
     parser.HandleNextDocument(builder);
     Value root = builder.take_root();
