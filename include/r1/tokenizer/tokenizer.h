@@ -29,12 +29,21 @@ struct GgufVocabulary {
   std::string chat_template;          ///< tokenizer.chat_template
 };
 
+class GgufFile;
+/// The metadata of an open GGUF file. Throws Error naming path and key.
+GgufVocabulary read_gguf_vocabulary(const GgufFile& file);
+
 struct EncodeOptions {
   /// Whether "<|im_end|>" in the text becomes the control token. HF's tokenizers do that always; for text
   /// that comes from users or data files set it to false, then control tokens are spelled out as plain text.
   bool parse_special = true;
   /// Puts BOS before and EOS after the text where the vocabulary asks for that (add_bos(), add_eos()).
   bool add_special = false;
+  /// What to do with a byte that has no token (SmolLM2 lacks six control characters and the bytes of invalid
+  /// UTF-8): false leaves it out, as HF's tokenizers do; true throws Error with its offset. Where the
+  /// vocabulary has an unknown token, that stands for it in both cases. Characters that a character
+  /// vocabulary lacks always throw.
+  bool strict = false;
 };
 
 struct DecodeOptions {
@@ -105,6 +114,9 @@ class Tokenizer {
   /// tokenizers with the same hash give the same ids for every text; a checkpoint records it to refuse
   /// another vocabulary.
   const std::string& hash() const;
+
+  /// Whether every byte string can be encoded and decoded without loss.
+  bool covers_all_bytes() const;
 
   /// Writes into the folder `dir` (made if absent) what load(dir) reads back with the same ids:
   /// tokenizer.json and tokenizer_config.json, readable by HF tokenizers, or characters.json. Each file is
