@@ -1,0 +1,83 @@
+#include <ATen/CPUGeneratorImpl.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "r1/ops/ops.h"
+#include "reference.h"
+#include "support/compare.h"
+
+namespace r1::ops {
+namespace {
+
+using test::evaluate;
+using test::relative_error;
+using torch::Tensor;
+
+PackedLayout tree(const std::vector<std::pair<int64_t, std::vector<int64_t>>>& groups) {
+  PackedLayout layout;
+  for (const auto& [prompt, completions] : groups) {
+    const auto prefix = layout.add_sequence(prompt);
+    for (const int64_t n : completions) layout.add_continuation(prefix, n);
+  }
+  layout.finish();
+  return layout;
+}
+
+std::vector<Tensor> random_qkv(int64_t N, int64_t H, int64_t Hkv, int64_t D) {
+  return {torch::randn({N, H, D}), torch::randn({N, Hkv, D}), torch::randn({N, Hkv, D})};
+}
+
+TEST(Attention, ValueAndGradientsMatchAten) {
+  torch::manual_seed(1);
+  const std::vector<PackedLayout> layouts{tree({{1, {}}}), tree({{40, {}}, {3, {}}}), tree({{17, {5, 1, 30}}}),
+                                          tree({{16, {16, 3}}, {33, {2, 0, 20}}, {5, {1}}})};
+  for (const auto& layout : layouts) {
+    for (const auto& [H, Hkv, D] : std::vector<std::array<int64_t, 3>>{{1, 1, 8}, {4, 2, 16}, {9, 3, 64}, {2, 2, 24}}) {
+      const auto inputs = random_qkv(layout.num_rows, H, Hkv, D);
+      const double scale = 1 / std::sqrt(static_cast<double>(D));
+      const test::TensorFn plain = [&](const auto& x) { return ref::attention(x[0], x[1], x[2], layout, scale); };
+      const auto exact = evaluate(plain, inputs, torch::kDouble), aten = evaluate(plain, inputs, torch::kFloat);
+      const auto got = evaluate([&](const auto& x) { return attention(x[0], x[1], x[2], layout, scale); }, inputs, torch::kFloat);
+      EXPECT_LE(relative_error(got.value, exact.value), 2 * relative_error(aten.value, exact.value) + 3e-7);
+      for (size_t i = 0; i < 3; ++i) {
+        EXPECT_LE(relative_error(got.gradients[i], exact.gradients[i]),
+                  2 * relative_error(aten.gradients[i], exact.gradients[i]) + 5e-7)
+            << "gradient " << i << " H=" << H << " D=" << D;
+      }
+    }
+  }
+}
+
+TEST(Attention, SharedPrefixGivesTheBitsOfWholeSequences) {
+  torch::manual_seed(2);
+  const int64_t P = 21, H = 6, Hkv = 2, D = 32;
+  const std::vector<int64_t> lengths{4, 11, 30};
+  const auto shared = tree({{P, lengths}});
+  const auto qkv = random_qkv(shared.num_rows, H, Hkv, D);
+  const auto packed = attention(qkv[0], qkv[1], qkv[2], shared, 0.2);
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    const auto& s = shared.segments[i + 1];
+    PackedLayout alone;
+    alone.add_sequence(P + lengths[i]);
+    alone.finish();
+    std::vector<Tensor> whole;
+    for (const auto& x : qkv) whole.push_back(torch::cat({x.narrow(0, 0, P), x.narrow(0, s.first_row, s.num_rows)}));
+    const auto expected = attention(whole[0], whole[1], whole[2], alone, 0.2);
+    EXPECT_TRUE(torch::equal(packed.narrow(0, s.first_row, s.num_rows), expected.narrow(0, P, lengths[i]))) << i;
+    EXPECT_TRUE(torch::equal(packed.narrow(0, 0, P), expected.narrow(0, 0, P))) << i;
+  }
+}
+
+TEST(Attention, ALaterTokenChangesNothingBefore) {
+  torch::manual_seed(3);
+  const auto layout = tree({{50, {}}});
+  auto qkv = random_qkv(50, 2, 1, 16);
+  const auto before = attention(qkv[0], qkv[1], qkv[2], layout, 0.25);
+  for (auto& x : qkv) x.narrow(0, 30, 20).normal_();
+  const auto after = attention(qkv[0], qkv[1], qkv[2], layout, 0.25);
+  EXPECT_TRUE(torch::equal(before.narrow(0, 0, 30), after.narrow(0, 0, 30)));
+  EXPECT_FALSE(torch::equal(before.narrow(0, 30, 20), after.narrow(0, 30, 20)));
+}
+
+}  // namespace
+}  // namespace r1::ops
