@@ -26,16 +26,20 @@ ordered_json added_tokens(const TokenizerSpec& spec) {
 
 ordered_json model(const Tokenizer::Impl& impl) {
   const BpeSpec& bpe = impl.bpe.spec();
-  const auto spelled = [&](int32_t id) {
-    const std::string& piece = bpe.pieces[static_cast<size_t>(id)];
-    return bpe.byte_level ? bytes_to_byte_level(piece) : piece;
-  };
   std::vector<uint8_t> added(bpe.pieces.size(), 0);
   for (const AddedToken& t : impl.spec.added) added[static_cast<size_t>(t.id)] = 1;
+  const auto spelled = [&](int32_t id) {
+    const std::string& piece = bpe.pieces[static_cast<size_t>(id)];
+    if (added[static_cast<size_t>(id)] && !bpe.in_model[static_cast<size_t>(id)])
+      return impl.bytes[static_cast<size_t>(id)];
+    return bpe.byte_level ? bytes_to_byte_level(piece) : piece;
+  };
   auto vocab = ordered_json::object_t();
   ByteStringMap seen;
+  // Control tokens are listed too: HF numbers those that are not by counting, whatever id the file gives
+  // them.
   for (size_t id = 0; id < bpe.pieces.size(); ++id) {
-    if (bpe.pieces[id].empty() || (added[id] && !bpe.in_model[id])) continue;
+    if (bpe.pieces[id].empty()) continue;
     if (!seen.insert(bpe.pieces[id], static_cast<int32_t>(id)))
       throw Error(cat("cannot write tokenizer.json: ids ", seen.find(bpe.pieces[id]), " and ", id, " of ",
                       impl.spec.origin, " are the same token \"", bpe.pieces[id],
