@@ -233,8 +233,9 @@ Value parse(const std::string& text, const std::string& name) {
     }
     return root;
   } catch (const YAML::Exception& e) {
-    if (e.mark.is_null()) throw Error(cat(name, ": is no YAML: ", e.msg));
-    throw Error(cat(name, ":", e.mark.line + 1, ":", e.mark.column + 1, ": is no YAML: ", e.msg));
+    if (e.mark.is_null()) throw Error(cat(name, ": is no YAML: ", e.msg, "."));
+    throw Error(cat(name, ":", e.mark.line + 1, ":", e.mark.column + 1, ": is no YAML: ", e.msg,
+                    ".\n  Look for an open quote or bracket, a tab or a wrong indentation here or above."));
   }
 }
 

@@ -13,6 +13,10 @@ namespace {
 
 constexpr int kLevel = 3;  // the library's default
 
+struct FreeCompressor {
+  void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+};
+
 struct FreeStream {
   void operator()(ZSTD_DCtx* stream) const { ZSTD_freeDCtx(stream); }
 };
@@ -21,7 +25,10 @@ struct FreeStream {
 
 void write_zstd(const std::filesystem::path& file, std::string_view text) {
   std::string out(ZSTD_compressBound(text.size()), '\0');
-  const size_t size = ZSTD_compress(out.data(), out.size(), text.data(), text.size(), kLevel);
+  const std::unique_ptr<ZSTD_CCtx, FreeCompressor> context(ZSTD_createCCtx());
+  ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, kLevel);
+  ZSTD_CCtx_setParameter(context.get(), ZSTD_c_checksumFlag, 1);
+  const size_t size = ZSTD_compress2(context.get(), out.data(), out.size(), text.data(), text.size());
   if (ZSTD_isError(size)) throw Error(cat(file.string(), ": cannot compress: ", ZSTD_getErrorName(size)));
   write_file_atomic(file, std::string_view(out).substr(0, size));
 }

@@ -136,7 +136,7 @@ void check(const std::string& text) {
 TEST(ConfigMutation, MutatedFilesAreReadOrRefused) {
   std::mt19937 random(1);
   int read = 0;
-  for (int i = 0; i < 20000; ++i) {
+  for (int i = 0; i < 10000; ++i) {
     const std::string text = mutate(kSeeds[random() % std::size(kSeeds)], random);
     SCOPED_TRACE(::testing::PrintToString(text));
     ASSERT_NO_FATAL_FAILURE(check(text));
@@ -146,13 +146,13 @@ TEST(ConfigMutation, MutatedFilesAreReadOrRefused) {
     } catch (const Error&) {
     }
   }
-  EXPECT_GT(read, 1000) << "mutations that destroy everything test little";
-  EXPECT_LT(read, 19000);
+  EXPECT_GT(read, 500) << "mutations that destroy everything test little";
+  EXPECT_LT(read, 9500);
 }
 
 TEST(ConfigMutation, RandomPiecesAreReadOrRefused) {
   std::mt19937 random(2);
-  for (int i = 0; i < 10000; ++i) {
+  for (int i = 0; i < 5000; ++i) {
     std::string text = random() % 2 ? "a: " : "";
     for (size_t n = random() % 40; n > 0; --n) text += kPieces[random() % std::size(kPieces)];
     SCOPED_TRACE(::testing::PrintToString(text));

@@ -33,7 +33,7 @@ class JsonlWriter {
   std::unique_ptr<Descriptor> out_;
 };
 
-/// Writes text compressed with zstd, atomically.
+/// Writes text compressed with zstd and with a checksum, atomically.
 /// Throws as write_file_atomic.
 void write_zstd(const std::filesystem::path& file, std::string_view text);
 /// The text of a zstd file of any number of frames. Throws Error for a damaged or truncated one.
