@@ -16,6 +16,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 GOLDENS = {  # name: (script, what it writes)
     "algo": ("grpo_golden.py", "tests/golden/algo/grpo.json"),
     "model": ("model_golden.py", "tests/golden/model"),
+    "weights": ("weights_golden.py", "tests/golden/weights"),
 }
 
 

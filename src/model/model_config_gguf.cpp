@@ -1,5 +1,6 @@
 // GGUF metadata -> ModelConfig, and the table of rotary divisors that GGUF keeps as a tensor.
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -13,6 +14,17 @@
 
 namespace r1::model {
 namespace {
+
+/// GGUF stores 1e-5 as float32, which is 9.99999974738e-06: take the shortest decimal that gives the same
+/// float32, so that a model's numbers do not depend on the file format it came in.
+double decimal_of(double value) {
+  if (static_cast<double>(static_cast<float>(value)) != value) return value;
+  char text[64];
+  const auto end = std::to_chars(text, text + sizeof(text), static_cast<float>(value)).ptr;
+  double decimal = value;
+  std::from_chars(text, end, decimal);
+  return decimal;
+}
 
 const std::map<std::string, std::string>& hf_of_gguf_architecture() {
   static const std::map<std::string, std::string> kNames = {
@@ -66,14 +78,14 @@ RopeScaling read_scaling(const GgufFile& file, const std::string& arch, const Mo
         cat(path, ": ", prefix, "type is ", kind,
             "; accepted: none, linear, yarn.\n  This scaling of rotary embeddings is not supported."));
   s.kind = kind == "linear" ? RopeScalingKind::kLinear : RopeScalingKind::kYarn;
-  s.factor = file.get_number(prefix + "factor");
+  s.factor = decimal_of(file.get_number(prefix + "factor"));
   if (s.kind == RopeScalingKind::kLinear) return s;
   s.original_max_position = file.get_int(prefix + "original_context_length", c.max_positions);
   s.beta_fast = file.get_number(prefix + "yarn_beta_fast", 32.0);
   s.beta_slow = file.get_number(prefix + "yarn_beta_slow", 1.0);
   // llama.cpp's attn_factor multiplies 0.1 ln(factor) + 1.
   const double multiplier = file.get_number(prefix + "attn_factor", 1.0);
-  if (multiplier != 1.0) s.attention_factor = multiplier * (0.1 * std::log(s.factor) + 1.0);
+  if (multiplier != 1.0) s.attention_factor = decimal_of(multiplier) * (0.1 * std::log(s.factor) + 1.0);
   return s;
 }
 
@@ -122,7 +134,7 @@ ModelConfig ModelConfig::from_gguf(const GgufFile& file) {
   if (const int64_t window = file.get_int(key("attention.sliding_window"), 0); window > 0)
     c.max_positions =
         std::min(c.max_positions, window);  // up to the window, sliding attention is full attention
-  c.rms_norm_eps = file.get_number(key("attention.layer_norm_rms_epsilon"));
+  c.rms_norm_eps = decimal_of(file.get_number(key("attention.layer_norm_rms_epsilon")));
   if (c.num_heads < 1 || (!file.has(key("attention.key_length")) && c.hidden_size % c.num_heads != 0))
     throw Error(cat(path, ": ", key("attention.head_count"), " is ", c.num_heads, "; accepted: a divisor of ",
                     key("embedding_length"), " = ", c.hidden_size, ".\n  The file is damaged."));
@@ -132,7 +144,7 @@ ModelConfig ModelConfig::from_gguf(const GgufFile& file) {
   if (value_dim != c.head_dim || rotary_dim != c.head_dim)
     throw Error(cat(path, ": heads of ", c.head_dim, " with values of ", value_dim, " and ", rotary_dim,
                     " rotated channels; accepted: all three equal.\n  Other shapes are not supported."));
-  c.rope_theta = file.get_number(key("rope.freq_base"), 10000.0);
+  c.rope_theta = decimal_of(file.get_number(key("rope.freq_base"), 10000.0));
 
   const GgufTensor* embedding = file.find("token_embd.weight");
   if (embedding == nullptr || embedding->dims.size() != 2)

@@ -29,6 +29,7 @@ class Safetensors : public ::testing::Test {
 
   fs::path write(const std::string& bytes) const {
     const auto path = dir_ / "x.safetensors";
+    fs::remove(path);  // writing over a file makes ext4 flush it
     std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
     return path;
   }

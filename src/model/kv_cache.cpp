@@ -1,0 +1,39 @@
+#include <torch/torch.h>
+
+#include "r1/model/transformer.h"
+
+namespace r1::model {
+
+KvCache::KvCache(const ModelConfig& config, int64_t num_pages, at::TensorOptions options)
+    : references_(static_cast<size_t>(num_pages), 0) {
+  for (int64_t i = 0; i < config.num_layers; ++i) {
+    layers_.push_back(ops::KvStore::create(num_pages, config.num_kv_heads, config.head_dim, options));
+  }
+  for (int64_t p = num_pages; p-- > 0;) free_.push_back(static_cast<int32_t>(p));
+}
+
+int32_t KvCache::take() {
+  TORCH_INTERNAL_ASSERT(!free_.empty(), "KV cache: no free page; the engine admits only what fits");
+  const int32_t page = free_.back();
+  free_.pop_back();
+  references_[static_cast<size_t>(page)] = 1;
+  return page;
+}
+
+void KvCache::share(int32_t page) { ++references_[static_cast<size_t>(page)]; }
+
+void KvCache::release(int32_t page) {
+  if (--references_[static_cast<size_t>(page)] == 0) free_.push_back(page);
+}
+
+int32_t KvCache::copy(int32_t page) {
+  const int32_t fresh = take();
+  for (auto& layer : layers_) layer.copy_page(page, fresh);
+  return fresh;
+}
+
+int64_t KvCache::bytes_per_page(const ModelConfig& config) {
+  return config.num_layers * ops::page_bytes(config.num_kv_heads, config.head_dim);
+}
+
+}  // namespace r1::model

@@ -1,0 +1,127 @@
+#include "r1/model/transformer.h"
+
+#include <torch/torch.h>
+
+#include "checkpointed_block.h"
+#include "r1/ops/ops.h"
+#include "r1/util/error.h"
+#include "r1/util/strings.h"
+#include "rope_frequencies.h"
+
+namespace r1::model {
+
+using torch::Tensor;
+
+TransformerImpl::TransformerImpl(ModelConfig config, at::TensorOptions options)
+    : config_(std::move(config)), options_(options) {
+  config_.validate("model");
+  auto backbone = register_module("model", std::make_shared<torch::nn::Module>());
+  auto embed = backbone->register_module("embed_tokens", std::make_shared<torch::nn::Module>());
+  embed_weight_ = embed->register_parameter("weight", torch::zeros({config_.vocab_size, config_.hidden_size}, options));
+  auto layers = backbone->register_module("layers", std::make_shared<torch::nn::Module>());
+  for (int64_t i = 0; i < config_.num_layers; ++i) {
+    blocks_.emplace_back(config_, i, options);
+    layers->register_module(std::to_string(i), blocks_.back());
+  }
+  norm_ = RmsNorm(config_.hidden_size, config_.rms_norm_eps, options);
+  backbone->register_module("norm", norm_);
+  if (!config_.tie_embeddings) {
+    lm_head_ = register_module("lm_head", Linear(config_.hidden_size, config_.vocab_size, false, options));
+  }
+}
+
+Tensor TransformerImpl::head_weight() const { return config_.tie_embeddings ? embed_weight_ : lm_head_->weight; }
+
+void TransformerImpl::grow_rope(int64_t positions) {
+  TORCH_CHECK(positions <= config_.max_positions, "a sequence of ", positions, " tokens; the model's context is ",
+              config_.max_positions);
+  if (cos_PD2_.defined() && cos_PD2_.size(0) >= positions) return;
+  const int64_t size = std::min(config_.max_positions, std::max<int64_t>(512, 2 * positions));
+  const auto table = rope_table(config_, size, c10::typeMetaToScalarType(options_.dtype()));
+  cos_PD2_ = table.cos_PD2.to(options_.device());
+  sin_PD2_ = table.sin_PD2.to(options_.device());
+}
+
+Tensor TransformerImpl::run_blocks(Tensor x_NC, const Tensor& positions_N, const Attend& attend) {
+  const bool recompute = activation_checkpointing && torch::GradMode::is_enabled();
+  for (auto& block : blocks_) {
+    x_NC = recompute ? checkpointed_block(block, x_NC, positions_N, cos_PD2_, sin_PD2_, attend)
+                     : block(x_NC, positions_N, cos_PD2_, sin_PD2_, attend);
+  }
+  return x_NC;
+}
+
+Tensor TransformerImpl::hidden(const Tensor& tokens_N, const ops::PackedLayout& layout) {
+  int64_t longest = 0;
+  for (const auto& s : layout.segments) longest = std::max(longest, s.first_position + s.num_rows);
+  grow_rope(longest);
+  const double scale = 1 / std::sqrt(static_cast<double>(config_.head_dim));
+  // The layout lives until backward in a shared copy: a recomputed block attends again.
+  const auto kept = std::make_shared<ops::PackedLayout>(layout);
+  const Attend attend = [kept, scale](int64_t, const Tensor& q, const Tensor& k, const Tensor& v) {
+    return ops::attention(q, k, v, *kept, scale);
+  };
+  return run_blocks(ops::embedding(tokens_N, embed_weight_), layout.positions_N.to(options_.device()), attend);
+}
+
+Tensor TransformerImpl::hidden_cached(const Tensor& tokens_N, KvCache& cache, const std::vector<ops::CacheRun>& runs) {
+  const torch::NoGradGuard no_grad;
+  int64_t longest = 0;
+  auto positions_N = torch::empty({tokens_N.size(0)}, torch::kLong);
+  auto* positions = positions_N.data_ptr<int64_t>();
+  for (const auto& run : runs) {
+    for (int64_t i = 0; i < run.num_rows; ++i) positions[run.first_row + i] = run.first_position + i;
+    longest = std::max(longest, run.first_position + run.num_rows);
+  }
+  grow_rope(longest);
+  const double scale = 1 / std::sqrt(static_cast<double>(config_.head_dim));
+  const Attend attend = [&](int64_t layer, const Tensor& q, const Tensor& k, const Tensor& v) {
+    return ops::cached_attention(q, k, v, cache.layer(layer), runs, scale);
+  };
+  return run_blocks(ops::embedding(tokens_N, embed_weight_), positions_N.to(options_.device()), attend);
+}
+
+Tensor TransformerImpl::logits(const Tensor& hidden_MC) {
+  const auto h_MC = norm_(hidden_MC);
+  if (!torch::GradMode::is_enabled()) return packed_head_.linear(h_MC, head_weight(), {});
+  return ops::linear(h_MC, head_weight());
+}
+
+std::tuple<Tensor, Tensor> TransformerImpl::logprobs(const Tensor& hidden_MC, const Tensor& targets_M,
+                                                     double inv_temperature) {
+  constexpr int64_t kLogitBytes = 64 << 20;  // of one chunk
+  const int64_t chunk = std::clamp<int64_t>(kLogitBytes / (4 * config_.vocab_size), 16, 4096);
+  return ops::linear_logprob(norm_(hidden_MC), head_weight(), targets_M, inv_temperature, chunk);
+}
+
+void TransformerImpl::load_weights(const WeightSource& source) {
+  check_weights(source, config_);
+  const torch::NoGradGuard no_grad;
+  for (auto& item : named_parameters()) item.value().copy_(source.load(item.key()));
+}
+
+NamedTensors TransformerImpl::named_tensors() const {
+  NamedTensors out;
+  for (const auto& item : named_parameters()) out.emplace_back(item.key(), item.value().detach());
+  return out;
+}
+
+void TransformerImpl::copy_from(const TransformerImpl& other) {
+  const torch::NoGradGuard no_grad;
+  const auto from = other.parameters();
+  auto to = parameters();
+  TORCH_CHECK(from.size() == to.size(), "copy_from: ", from.size(), " parameters into ", to.size());
+  for (size_t i = 0; i < to.size(); ++i) to[i].copy_(from[i]);
+}
+
+void TransformerImpl::release_packed() {
+  packed_head_.release();
+  for (auto& block : blocks_) {
+    for (auto* linear : {&block->self_attn->q_proj, &block->self_attn->k_proj, &block->self_attn->v_proj,
+                         &block->self_attn->o_proj, &block->mlp->gate_proj, &block->mlp->up_proj, &block->mlp->down_proj}) {
+      (*linear)->packed.release();
+    }
+  }
+}
+
+}  // namespace r1::model
