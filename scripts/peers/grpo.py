@@ -20,11 +20,11 @@ options = arguments(__doc__, prompts=8, completions=8, prompt=54, new=8)
 
 
 def word_tokenizer(vocab_size):
-    words = {f"w{i}": i for i in range(vocab_size)}
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="w1"))
+    words = {f"w{i}": i for i in range(3, vocab_size)} | {"<bos>": 0, "<unk>": 1, "<eos>": 2}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="w1", eos_token="w2", pad_token="w2",
-                                                padding_side="left")
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<eos>",
+                                                pad_token="<eos>", padding_side="left")
 
 
 def reward(completions, **_):
@@ -43,14 +43,15 @@ ids = random_ids(options.shape, options.prompts, options.prompt)
 dataset = datasets.Dataset.from_dict({"prompt": [" ".join(f"w{i}" for i in row) for row in ids.tolist()]})
 clock = StepClock()
 with tempfile.TemporaryDirectory() as folder:
+    random_model(options.shape).save_pretrained(folder)  # trl loads the reference model from the policy's folder
     trainer = trl.GRPOTrainer(
-        model=random_model(options.shape),
+        model=folder,
         reward_funcs=reward,
         train_dataset=dataset,
         processing_class=word_tokenizer(SHAPES[options.shape]["vocab_size"]),
         callbacks=[clock],
         args=trl.GRPOConfig(
-            output_dir=folder, use_cpu=True, bf16=False, fp16=False, gradient_checkpointing=False, max_steps=1,
+            output_dir=folder, model_init_kwargs=dict(dtype="float32"), use_cpu=True, bf16=False, fp16=False, gradient_checkpointing=False, max_steps=1,
             per_device_train_batch_size=options.prompts * options.completions, gradient_accumulation_steps=1,
             num_generations=options.completions, max_completion_length=options.new,
             generation_kwargs=dict(min_new_tokens=options.new), beta=0.001, temperature=1.0, learning_rate=1e-6,
@@ -58,4 +59,5 @@ with tempfile.TemporaryDirectory() as folder:
     trainer.train()
 logged = next(entry for entry in trainer.state.log_history if "completions/mean_length" in entry)
 assert logged["completions/mean_length"] == options.new, logged
+assert logged["num_tokens"] == options.prompts * options.completions * (options.prompt + options.new), logged
 report("grpo", options, {"trl": trl.__version__}, seconds=clock.seconds)
