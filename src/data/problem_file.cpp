@@ -42,7 +42,7 @@ void read_json_array(const std::filesystem::path& file, const Row& row) {
   }
 }
 
-/// The field as text; a number counts as its own digits.
+/// The field as text; a number counts as its own digits, null as no text.
 std::string text_field(const nlohmann::json& row, const std::string& field, const std::string& where) {
   const auto found = row.find(field);
   if (found == row.end()) {
@@ -54,6 +54,7 @@ std::string text_field(const nlohmann::json& row, const std::string& field, cons
                     near.empty() ? "" : cat("Did you mean \"", near, "\"? "),
                     "Set prompt_field and answer_field to the names in the file."));
   }
+  if (found->is_null()) return "";
   if (found->is_number()) return found->dump();
   if (!found->is_string()) {
     throw Error(

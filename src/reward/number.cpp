@@ -32,6 +32,7 @@ struct Cursor {
   std::string_view text;
   size_t at = 0;
   size_t no_groups_before = 0;  ///< up to here commas are known not to group: keeps long lists linear
+  size_t overlong_end = 0;      ///< the end of the last literal that has too many digits
 
   bool done() const { return at >= text.size(); }
   char peek(size_t ahead = 0) const { return at + ahead < text.size() ? text[at + ahead] : '\0'; }
@@ -88,6 +89,7 @@ struct Cursor {
       }
     }
     if (integral != nullptr) *integral = places == 0;
+    if (digits.size() > kMaxDigits) overlong_end = at;
     if ((!has_whole && places == 0) || digits.size() > kMaxDigits) {
       at = start;
       return std::nullopt;
@@ -255,8 +257,7 @@ std::optional<std::string> last_number(std::string_view text) {
     }
     const size_t start = cursor.at;
     if (!cursor.magnitude(/*spaced_mixed=*/false)) {
-      ++cursor.at;
-      while (is_digit(c) && is_digit(cursor.peek())) ++cursor.at;  // over-long digits: not scanned again
+      cursor.at = std::max(cursor.at + 1, is_digit(c) ? cursor.overlong_end : 0);  // not scanned again
       continue;
     }
     found = std::string(text.substr(start, cursor.at - start));

@@ -52,11 +52,20 @@ bool is_command_name(std::string_view text) {
   return text.size() > 1 && text[0] == '\\' && is_letter(text[1]);
 }
 
+/// Whether any rule begins with `c`: most characters need no look at the table.
+bool may_begin_rule(char c) {
+  return c == '\\' || c == '{' || c == '$' || c == '~' || c == '^' || c == '\xE2' || c == '\xC2';
+}
+
 std::string replace_rules(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   for (size_t i = 0; i < text.size();) {
     const Rule* found = nullptr;
+    if (!may_begin_rule(text[i])) {
+      out += text[i++];
+      continue;
+    }
     for (const auto& rule : kRules) {
       if (!text.substr(i).starts_with(rule.from)) continue;
       const size_t end = i + rule.from.size();

@@ -46,7 +46,7 @@ TEST(RewardMutation, AnyBytesGiveAScore) {
       ")",       "-",        "1",        ",000",      "/0",       ".", "\n", "\\text{", "=",       "\\"};
   const nlohmann::json task = {{"numbers", {3, 3, 8, 8}}, {"target", 24}};
   Draws draws;
-  for (int round = 0; round < 20'000; ++round) {
+  for (int round = 0; round < 8'000; ++round) {
     std::string text = seeds[draws.below(seeds.size())];
     for (uint64_t edits = 1 + draws.below(12); edits > 0; --edits) {
       const size_t at = draws.below(text.size() + 1);
@@ -80,7 +80,7 @@ TEST(RewardMutation, AnyBytesGiveAScore) {
 TEST(RewardMutation, LongHostileTextsStayLinear) {
   const Reward reward = all_kinds();
   const nlohmann::json task = {{"numbers", {3, 3, 8, 8}}, {"target", 24}};
-  constexpr int kRepeats = 100'000;  // 10 s and more where anything is quadratic
+  constexpr int kRepeats = 30'000;  // 6 s and more where anything is quadratic
   for (const std::string piece :
        {"\\boxed{", "<answer>", "</answer>", "<think>", "</think>", "<",          "{",
         "}",        "1,234,",   "9",         "1/",      "\\frac{1", "\\frac{1}{", "####",
@@ -90,7 +90,7 @@ TEST(RewardMutation, LongHostileTextsStayLinear) {
     const double start_s = monotonic_s();
     ASSERT_NO_THROW(reward.score({"", text, text, task}));
     ASSERT_NO_THROW(reward.score({"", "<answer>" + text + "5</answer>", "1", task}));
-    EXPECT_LT(monotonic_s() - start_s, 5.0) << piece;
+    EXPECT_LT(monotonic_s() - start_s, 4.0) << piece;
   }
 }
 

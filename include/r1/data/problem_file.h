@@ -19,8 +19,8 @@ namespace r1 {
 ///     eval_fraction: 0.1             # and eval_size, split_seed: see SplitConfig; the hash is of the
 ///     question
 ///
-/// A repeated question and an empty gold answer (also: none after answer_after) are left out, counted and
-/// warned of.
+/// A repeated question and an empty gold answer (also null, or none after answer_after) are left out, counted
+/// and warned of.
 struct ProblemFileConfig {
   bool json_array = false;
   std::filesystem::path file;
