@@ -188,7 +188,7 @@ GrpoLoss grpo_loss(const Tensor& logprobs_N, const GrpoBatch& batch, const LossS
   // KL term.
   auto kl_N = at::zeros_like(s.mask_N), kl_loss = at::zeros({}, s.mask_N.options());
   if (batch.reference_logprobs_N.defined()) {
-    const auto reference_N = s.clean(batch.reference_logprobs_N.detach());
+    const auto reference_N = s.clean(batch.reference_logprobs_N);
     kl_N = kl_estimate(policy_N, reference_N, config.kl_estimator);
     kl_loss = config.aggregation == Aggregation::kSequence
                   ? (weights * kl_estimate(s.sum(policy_N), s.sum(reference_N), config.kl_estimator)).sum()

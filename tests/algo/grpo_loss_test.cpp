@@ -193,6 +193,11 @@ TEST(GrpoLoss, StatisticsOfTheWorkedExample) {
   EXPECT_EQ(gspo.clip_high_count.item<double>(), 2);
   EXPECT_EQ(gspo.clip_low_count.item<double>(), 3);
   EXPECT_NEAR(gspo.ratio_sum.item<double>(), 2 * std::sqrt(1.65) + 3 * std::cbrt(0.45), 1e-14);
+  // An advantage of zero is neither side: nothing would move, so nothing is clipped.
+  auto zero = e.batch;
+  zero.advantages_M = f64({0, 0});
+  const auto none = grpo_loss(e.logprobs_N, zero, e.scale, setting(Aggregation::kToken)).stats;
+  EXPECT_EQ(none.clip_high_count.item<double>() + none.clip_low_count.item<double>(), 0);
   EXPECT_FALSE(s.kl_sum.requires_grad() || s.policy_loss.requires_grad() || s.ratio_max.requires_grad());
 }
 
