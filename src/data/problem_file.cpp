@@ -22,6 +22,15 @@ std::string trimmed(const std::string& text) {
   return text.substr(first, text.find_last_not_of(spaces) - first + 1);
 }
 
+/// The question without white space: texts that differ in nothing else are the same question.
+std::string without_spaces(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (c != ' ' && (c < '\t' || c > '\r')) out += c;
+  }
+  return out;
+}
+
 void read_json_array(const std::filesystem::path& file, const Row& row) {
   nlohmann::json array;
   try {
@@ -67,9 +76,9 @@ class Reader {
  public:
   explicit Reader(const ProblemFileConfig& config) : config_(config) {}
 
-  /// Appends the problems of `file`; `side` picks the list each question goes to.
+  /// Appends the problems of `file`; `side` picks the list by the question without white space.
   void read(const std::filesystem::path& file, ProblemSet& set,
-            const std::function<std::vector<Problem>&(const std::string& question)>& side) {
+            const std::function<std::vector<Problem>&(const std::string& key)>& side) {
     const Row row = [&](const std::string& where, int64_t index, const nlohmann::json& fields) {
       if (config_.limit > 0 && index >= config_.limit) return;
       const std::string question = text_field(fields, config_.prompt_field, where);
@@ -81,7 +90,8 @@ class Reader {
         ++set.gold_unreadable;
         return;
       }
-      if (!seen_.insert(question).second) {
+      const std::string key = without_spaces(question);
+      if (!seen_.insert(key).second) {
         ++set.repeated;
         return;
       }
@@ -93,7 +103,7 @@ class Reader {
       problem.extra = fields;
       problem.extra.erase(config_.prompt_field);
       problem.extra.erase(config_.answer_field);
-      side(question).push_back(std::move(problem));
+      side(key).push_back(std::move(problem));
     };
     int64_t num_rows = 0;
     if (config_.json_array) {
@@ -149,8 +159,8 @@ ProblemSet file_problems(const ProblemFileConfig& config) {
   ProblemSet set;
   Reader reader(config);
   if (config.eval_file.empty()) {
-    reader.read(config.file, set, [&](const std::string& question) -> std::vector<Problem>& {
-      return is_held_out_text(question, config.split) ? set.eval : set.train;
+    reader.read(config.file, set, [&](const std::string& key) -> std::vector<Problem>& {
+      return is_held_out_text(key, config.split) ? set.eval : set.train;
     });
   } else {
     // The held-out file first, so that a question that stands in both is left out of training.

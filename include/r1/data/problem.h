@@ -26,9 +26,9 @@ struct ProblemSet {
 
 /// Which problems are held out.
 ///
-///   eval_fraction: 0.1   # share of the problems, chosen by a hash of the problem, so neither its place nor
-///   the seed matters eval_size: 500       # at most this many of them, all when 0; more than there are is an
-///   error split_seed: 0        # another value holds out other problems
+///   eval_fraction: 0.1   # share of the problems, by a hash of each: its place and the run's seed do not matter
+///   eval_size: 500       # at most this many of them, all when 0; more than there are is an error
+///   split_seed: 0        # another value holds out other problems
 struct SplitConfig {
   double eval_fraction = 0.1;
   int64_t eval_size = 0;

@@ -11,13 +11,17 @@ namespace r1 {
 /// `problems: {kind: jsonl}` and `{kind: json_array}`: questions and answers from a file.
 ///
 ///   problems:
-///     kind: jsonl                    # one object per line, also .jsonl.zst; json_array: one array of
-///     objects file: data/gsm8k_train.jsonl eval_file: data/held_out.jsonl # optional: then all of `file` is
-///     training prompt_field: question answer_field: answer answer_after: "####"           # the gold answer
-///     is what follows the last one of these; "": the whole field prompt: "{prompt}\n"           # template
+///     kind: jsonl                    # an object per line, also .jsonl.zst; json_array: an array of objects
+///     file: data/gsm8k_train.jsonl
+///     eval_file: data/held_out.jsonl # optional: then all of `file` is training
+///     prompt_field: question
+///     answer_field: answer
+///     answer_after: "####"           # the gold answer follows the last one of these; "": the whole field
+///     prompt: "{prompt}\n"           # template
 ///     limit: 0                       # only the first so many, all when 0
-///     eval_fraction: 0.1             # and eval_size, split_seed: see SplitConfig; the hash is of the
-///     question
+///     eval_fraction: 0.1             # and eval_size, split_seed: see SplitConfig
+///
+/// The split is by a hash of the question without white space; questions that differ in white space only are one.
 ///
 /// A repeated question and an empty gold answer (also null, or none after answer_after) are left out, counted
 /// and warned of.

@@ -28,9 +28,14 @@ const char* worked_kind_name(WorkedKind kind);  ///< the key under `mixture:`
 ///   data:
 ///     kind: arithmetic_worked
 ///     completion: "<think> {steps} </think> <answer> {answer} </answer>\n"
-///     mixture: {correct: 0.4, wrong_answer: 0.2, wrong_work: 0.2, broken_tags: 0.1, no_tags: 0.05,
-///     answer_only: 0,
-///               chatter: 0.05}     # weights: divided by their sum
+///     mixture:                # weights, divided by their sum; when one is named, the others are 0
+///       correct: 0.4
+///       wrong_answer: 0.2
+///       wrong_work: 0.2
+///       broken_tags: 0.1
+///       no_tags: 0.05
+///       answer_only: 0
+///       chatter: 0.05
 struct WorkedConfig {
   std::string completion = "<think> {steps} </think> <answer> {answer} </answer>\n";
   std::array<double, kNumWorkedKinds> mixture = {0.4, 0.2, 0.2, 0.1, 0.05, 0, 0.05};  ///< by WorkedKind
@@ -49,8 +54,11 @@ struct WorkedSolution {
 };
 
 /// Column by column from the right, carry or borrow as a third term:
-///   47+85: 7+5=12 4+8+1=13 -> 132        83-47: 13-7=6 8-4-1=3 -> 36        47-83: -(83-47) 13-7=6 8-4-1=3
-///   -> -36 47*8:  7*8=56 4*8+5=37 -> 376        12*34: 12*4=48 12*30=360 48+360=408
+///   47+85  7+5=12 4+8+1=13               -> 132
+///   83-47  13-7=6 8-4-1=3                -> 36
+///   47-83  -(83-47) 13-7=6 8-4-1=3       -> -36
+///   47*8   7*8=56 4*8+5=37               -> 376
+///   12*34  12*4=48 12*30=360 48+360=408  -> 408
 /// With a slip the result differs from the right one.
 WorkedSolution work_out(const ArithmeticTask& task, WorkedSlip slip = {});
 

@@ -10,8 +10,8 @@ namespace r1 {
 /// Checks a countdown answer: an expression over + - * / and brackets that uses the given numbers and gives
 /// `target`.
 ///
-///   answer          "(25 - 5) * 4", also with U+00D7, U+00F7, U+2212, and "... = 80" at its end (80 must be
-///   the target) use_all         true: each number exactly once; false: each at most once
+///   answer   "(25 - 5) * 4", also with U+00D7, U+00F7, U+2212; "... = 80" at its end must state the target
+///   use_all  true: each number exactly once; false: each at most once
 ///
 /// kAnswerUnreadable when it is no expression (also deeper than 64 brackets or longer than 1,000 bytes),
 /// kWrong for other numbers, another value or a division by zero. Exact rational arithmetic. Never throws.
