@@ -28,11 +28,14 @@ double yarn_pair(double rotations, const ModelConfig& c) {
 RopeTable rope_table(const ModelConfig& c, int64_t num_positions, torch::Dtype dtype) {
   const int64_t half = c.head_dim / 2;
   const auto& s = c.rope_scaling;
-  auto frequency = torch::empty({half}, torch::kFloat);
+  const auto compute = dtype == torch::kDouble ? torch::kDouble : torch::kFloat;
+  auto frequency = torch::empty({half}, compute);
   const double low = std::max(0.0, std::floor(yarn_pair(s.beta_fast, c)));
   const double high = std::min(static_cast<double>(c.head_dim - 1), std::ceil(yarn_pair(s.beta_slow, c)));
   for (int64_t i = 0; i < half; ++i) {
-    double f = 1.0f / std::pow(static_cast<float>(c.rope_theta), static_cast<float>(2 * i) / static_cast<float>(c.head_dim));
+    const double exponent = static_cast<double>(2 * i) / static_cast<double>(c.head_dim);
+    double f = compute == torch::kDouble ? 1 / std::pow(c.rope_theta, exponent)
+                                         : 1.0f / std::pow(static_cast<float>(c.rope_theta), static_cast<float>(exponent));
     switch (s.kind) {
       case RopeScalingKind::kNone:
         break;
@@ -55,7 +58,7 @@ RopeTable rope_table(const ModelConfig& c, int64_t num_positions, torch::Dtype d
   if (s.kind == RopeScalingKind::kYarn) {
     magnitude = s.attention_factor > 0 ? s.attention_factor : 0.1 * std::log(s.factor) + 1;
   }
-  const auto angle = torch::arange(num_positions, torch::kFloat).unsqueeze(1) * frequency.unsqueeze(0);
+  const auto angle = torch::arange(num_positions, compute).unsqueeze(1) * frequency.unsqueeze(0);
   return {(angle.cos() * magnitude).to(dtype), (angle.sin() * magnitude).to(dtype)};
 }
 

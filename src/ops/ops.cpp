@@ -22,8 +22,10 @@ float* out_ptr(const Tensor& x) { return x.mutable_data_ptr<float>(); }
 Tensor sum_rows(const Tensor& x_NO) { return x_NO.sum(0); }
 
 struct LinearFunction : Function<LinearFunction> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_NC, const Tensor& w_OC, const Tensor& bias_O) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_NC, const Tensor& w_OC,
+                        const std::optional<Tensor>& bias) {
     ctx->save_for_backward({x_NC, w_OC});
+    const Tensor bias_O = bias.value_or(Tensor());
     ctx->saved_data["bias"] = bias_O.defined();
     const int64_t N = x_NC.size(0), C = x_NC.size(1), O = w_OC.size(0);
     auto y_NO = torch::empty({N, O}, x_NC.options());
@@ -204,7 +206,8 @@ Tensor linear(const Tensor& x_NC, const Tensor& w_OC, const Tensor& bias_O) {
   TORCH_CHECK(x_NC.dim() == 2 && w_OC.dim() == 2 && x_NC.size(1) == w_OC.size(1), "linear: x must be [N, C] and w [O, C], got ",
               x_NC.sizes(), " and ", w_OC.sizes());
   if (!on_cpu_float32(x_NC)) return ref::linear(x_NC, w_OC, bias_O);
-  return LinearFunction::apply(x_NC.contiguous(), w_OC.contiguous(), bias_O);
+  return LinearFunction::apply(x_NC.contiguous(), w_OC.contiguous(),
+                               bias_O.defined() ? std::optional<Tensor>(bias_O) : std::nullopt);
 }
 
 Tensor rms_norm(const Tensor& x, const Tensor& w_C, double eps) {

@@ -39,9 +39,10 @@ TEST(Attention, ValueAndGradientsMatchAten) {
       const auto exact = evaluate(plain, inputs, torch::kDouble), aten = evaluate(plain, inputs, torch::kFloat);
       const auto got = evaluate([&](const auto& x) { return attention(x[0], x[1], x[2], layout, scale); }, inputs, torch::kFloat);
       EXPECT_LE(relative_error(got.value, exact.value), 2 * relative_error(aten.value, exact.value) + 3e-7);
+      // With one key the true gradient of q and k is 0 and what remains is the rounding of dP - delta, both about 8.
       for (size_t i = 0; i < 3; ++i) {
         EXPECT_LE(relative_error(got.gradients[i], exact.gradients[i]),
-                  2 * relative_error(aten.gradients[i], exact.gradients[i]) + 5e-7)
+                  2 * relative_error(aten.gradients[i], exact.gradients[i]) + (layout.num_rows == 1 ? 4e-6 : 5e-7))
             << "gradient " << i << " H=" << H << " D=" << D;
       }
     }
