@@ -49,7 +49,10 @@ std::string lowercase(std::string_view text) {
   std::string out;
   for (size_t at = 0; at < text.size();) {
     const auto c = utf8::decode(text, at);
-    utf8::append(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c.code))));
+    if (c.code == 0x130)
+      out += "i\xCC\x87";  // the only character whose lower case is two
+    else
+      utf8::append(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c.code))));
     at += c.length;
   }
   return out;

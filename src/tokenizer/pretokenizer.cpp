@@ -72,7 +72,9 @@ void PreTokenizer::add(const nlohmann::json& spec, const std::string& where) {
     }
     if (boolean(spec, "use_regex", true, where)) add_regex(kGpt2Pattern, Behavior::kIsolated, false, where);
   } else if (type == "Whitespace") {
-    add_regex(R"(\w+|[^\w\s]+)", Behavior::kRemoved, true, where);
+    // Written for Rust's \w, which unlike Oniguruma's has the two joiners and no superscript digits.
+    const std::string word = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{200c}\x{200d})";
+    add_regex(cat("[", word, "]+|[^", word, "\\s]+"), Behavior::kRemoved, true, where);
   } else if (type == "WhitespaceSplit") {
     add_regex(R"(\s)", Behavior::kRemoved, false, where);
   } else if (type == "Punctuation") {

@@ -5,14 +5,44 @@
 
 #include "r1/util/error.h"
 #include "r1/util/strings.h"
+#include "unicode_additions.h"
 
 namespace r1 {
 namespace {
 
 constexpr const char* kSpaceRanges =
     "\\x09-\\x0d\\x20\\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
-constexpr const char* kWordRanges = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+// Oniguruma's word characters: Alphabetic, M, Nd, Pc and six of No.
+const std::string& word_ranges() {
+  static const std::string ranges = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe" +
+                                    unicode_additions("Alphabetic") + unicode_additions("Nd");
+  return ranges;
+}
 constexpr size_t kMaxJitStackBytes = 64 << 20;
+
+// Copies \p{..}, \P{..} or \pL, whose letter is at pattern[at], with the characters that PCRE2 is too old
+// for. Returns the last index read. Inside a class \P{..} stays as it is: a class cannot take characters
+// away.
+size_t add_property(std::string_view pattern, size_t at, bool in_class, std::string& out) {
+  const bool braces = pattern[at + 1] == '{';
+  const size_t end = braces ? pattern.find('}', at) : at + 1;
+  if (end == pattern.npos) {  // PCRE2 will say what is wrong
+    out += cat('\\', pattern[at]);
+    return at;
+  }
+  std::string_view name = braces ? pattern.substr(at + 2, end - at - 2) : pattern.substr(end, 1);
+  const bool caret = !name.empty() && name.front() == '^';
+  if (caret) name.remove_prefix(1);
+  const bool negated = (pattern[at] == 'P') != caret;
+  const std::string additions = unicode_additions(name);
+  if (additions.empty() || (in_class && negated))
+    out += cat(negated ? "\\P{" : "\\p{", name, '}');
+  else if (in_class)
+    out += cat("\\p{", name, '}', additions);
+  else
+    out += cat(negated ? "[^\\p{" : "[\\p{", name, '}', additions, ']');
+  return end;
+}
 
 std::string pcre2_message(int code) {
   PCRE2_UCHAR buffer[256] = {};
@@ -33,8 +63,13 @@ std::string to_pcre2(std::string_view pattern, const std::string& where) {
         out += in_class ? std::string(kSpaceRanges) : cat('[', kSpaceRanges, ']');
       else if (next == 'S')
         out += in_class ? std::string("\\P{White_Space}") : cat("[^", kSpaceRanges, ']');
+      else if (next == 'd')
+        out += in_class ? cat("\\p{Nd}", unicode_additions("Nd"))
+                        : cat("[\\p{Nd}", unicode_additions("Nd"), ']');
       else if (next == 'w')
-        out += in_class ? std::string(kWordRanges) : cat('[', kWordRanges, ']');
+        out += in_class ? word_ranges() : cat('[', word_ranges(), ']');
+      else if ((next == 'p' || next == 'P') && i + 1 < pattern.size())
+        i = add_property(pattern, i, in_class, out);
       else
         out += {c, next};
       continue;

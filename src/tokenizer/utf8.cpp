@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "unicode_additions.h"
+
 namespace r1::utf8 {
 
 Character decode(std::string_view text, size_t at) {
@@ -85,7 +87,7 @@ bool is_number(char32_t c) {
   if (c < 0x80) return c >= '0' && c <= '9';
   const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
   return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL ||
-         category == UTF8PROC_CATEGORY_NO;
+         category == UTF8PROC_CATEGORY_NO || (category == UTF8PROC_CATEGORY_CN && is_added_character(c, "N"));
 }
 
 bool is_word(char32_t c) {
