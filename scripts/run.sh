@@ -25,7 +25,7 @@ esac
 config_text() {
   local file=$1 parent
   cat "$file"
-  parent=$(sed -n 's/^extends:[[:space:]]*["'\'']\{0,1\}\([^"'\''#]*[^"'\''#[:space:]]\).*/\1/p' "$file" | head -n 1)
+  parent=$(awk -F"[[:space:]]*:[[:space:]]*" '/^extends:/ {gsub(/["\047]|[[:space:]]*#.*/, "", $2); print $2; exit}' "$file")
   if [[ -n $parent ]]; then
     [[ $parent == /* ]] || parent=$(dirname "$file")/$parent
     if [[ -f $parent && $parent != "$file" ]]; then config_text "$parent"; fi

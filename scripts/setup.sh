@@ -96,7 +96,7 @@ list_missing() {  # fills `required` (nothing builds without) and `preferred` (g
   have clang++-19 || preferred+=(clang-19)
   have ld.lld-19 || preferred+=(lld-19)
   [[ -e /usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.asan-$(uname -m).a ]] || preferred+=(libclang-rt-19-dev)
-  version=$(cmake --version 2>/dev/null | sed -n '1s/[^0-9]*\([0-9]*\.[0-9]*\).*/\1/p')
+  version=$(cmake --version 2>/dev/null | sed -n '1s/[^0-9]*\([0-9]*\.[0-9]*\).*/\1/p' || true)
   { [[ -n $version ]] && printf '3.25\n%s\n' "$version" | sort -V -C; } || required+=(cmake)
   have ninja || required+=(ninja-build)
   have pkg-config || required+=(pkg-config)
@@ -113,7 +113,7 @@ apt_get() {
     -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 "$@"
 }
 
-in_apt() { apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'; }
+in_apt() { [[ $(apt-cache policy "$1" 2>/dev/null) =~ "Candidate: "[^\(] ]]; }
 
 install_missing() {
   local package wanted=()
@@ -121,7 +121,8 @@ install_missing() {
   ((${#required[@]} + ${#preferred[@]})) || return 0
   local have_gcc=false
   gcc_12_or_newer >/dev/null && have_gcc=true
-  local command="apt-get update && apt-get install -y --no-install-recommends ${required[*]} ${preferred[*]}"
+  local command
+  command="apt-get update && apt-get install -y --no-install-recommends $(echo "${required[@]}" "${preferred[@]}")"
 
   if ! have apt-get; then
     ((${#required[@]} == 0)) && { have clang++-19 || $have_gcc; } && return 0

@@ -88,6 +88,12 @@ def machine():
             f"{memory_gib:.0f} GiB, {platform.system()} {platform.release()}")
 
 
+def compiler():
+    with open(os.path.join(ROOT, ".cache/setup.env"), encoding="utf-8") as file:
+        path = next(line.strip().split("=", 1)[1] for line in file if line.startswith("R1_CXX="))
+    return shell(path, "--version").splitlines()[0]
+
+
 def format_row(row, numbers):
     title, _, _, key, goal = ROWS[row]
     peers, ours = statistics.median(numbers["peers"]), statistics.median(numbers["ours"])
@@ -110,7 +116,7 @@ def document(table, versions, runs, load):
         f"- load average when it began: {load:.2f} (above 0.5 the numbers are not to be trusted)",
         f"- peers: {', '.join(f'{name} {version}' for name, version in sorted(versions.items()))}",
         f"- ours: commit {shell('git', 'rev-parse', '--short=12', 'HEAD')}{changed}, "
-        f"{shell('bash', '-c', 'sed -n s/^R1_CXX=//p .cache/setup.env | xargs -I{} {} --version | head -n 1')}, "
+        f"{compiler()}, "
         f"{datetime.date.today()}",
         "",
         "| same work | peer | ours | ratio | goal | reached |", "|---|---|---|---|---|---|", *table, ""])
