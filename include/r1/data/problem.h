@@ -26,7 +26,7 @@ struct ProblemSet {
 
 /// Which problems are held out.
 ///
-///   eval_fraction: 0.1   # share of the problems, by a hash of each: its place and the run's seed do not matter
+///   eval_fraction: 0.1   # share of the problems, by a hash of each: neither place nor run seed matter
 ///   eval_size: 500       # at most this many of them, all when 0; more than there are is an error
 ///   split_seed: 0        # another value holds out other problems
 struct SplitConfig {

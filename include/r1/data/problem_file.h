@@ -21,7 +21,7 @@ namespace r1 {
 ///     limit: 0                       # only the first so many, all when 0
 ///     eval_fraction: 0.1             # and eval_size, split_seed: see SplitConfig
 ///
-/// The split is by a hash of the question without white space; questions that differ in white space only are one.
+/// The split is by a hash of the question without white space; questions that differ in nothing else are one.
 ///
 /// A repeated question and an empty gold answer (also null, or none after answer_after) are left out, counted
 /// and warned of.
