@@ -35,7 +35,11 @@ void in_child(const std::function<void()>& body) {
   ASSERT_GE(child, 0);
   if (child == 0) {
     FILE* out = std::fopen(report.c_str(), "w");
-    body();
+    try {
+      body();
+    } catch (const std::exception& e) {
+      ADD_FAILURE() << e.what();  // must not return into the child's copy of the test program
+    }
     const auto& result = *::testing::UnitTest::GetInstance()->current_test_info()->result();
     for (int i = 0; i < result.total_part_count(); ++i) {
       const auto& part = result.GetTestPartResult(i);
@@ -51,11 +55,22 @@ void in_child(const std::function<void()>& body) {
   EXPECT_EQ(slurp(report), "");
 }
 
+// A mount table of the child's own; false where that is forbidden.
+bool own_mounts() {
+  if (::unshare(CLONE_NEWNS) == 0) return true;
+  const std::string user = "0 " + std::to_string(::geteuid()) + " 1",
+                    group = "0 " + std::to_string(::getegid()) + " 1";
+  if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
+  std::ofstream("/proc/self/setgroups") << "deny";
+  std::ofstream("/proc/self/uid_map") << user;
+  std::ofstream("/proc/self/gid_map") << group;
+  return true;
+}
+
 // Makes writes of more than 128 KiB below `folder` fail, and returns the reason they will give: a small disk
 // where mounting is allowed, a limit on the size of files elsewhere.
 std::string shrink_disk(const fs::path& folder) {
-  const bool own_mounts = ::unshare(CLONE_NEWNS) == 0 || ::unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0;
-  if (own_mounts && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+  if (own_mounts() && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
       ::mount("tmpfs", folder.c_str(), "tmpfs", 0, "size=128k") == 0) {
     return "no space left on device";
   }
