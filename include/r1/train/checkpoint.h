@@ -1,0 +1,117 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "r1/train/optimizer.h"
+#include "r1/util/config.h"
+#include "r1/util/safetensors.h"
+
+namespace r1::train {
+
+/// Tensors that one file of a checkpoint holds: <name>.safetensors.
+struct CheckpointGroup {
+  std::string name;      ///< "model", "reference", "optimizer": lower-case letters, digits, '_' and '-'
+  NamedTensors tensors;  ///< any device and strides; each is saved in its own dtype
+};
+
+/// Everything the next step depends on.
+struct CheckpointContents {
+  int64_t step = 0;  ///< optimizer updates done; names the folder
+  std::vector<CheckpointGroup> groups;
+  nlohmann::json state;  ///< state.json; finite numbers and UTF-8 only, so that it reads back equal
+  /// (file name, bytes) written beside the tensors. With config.json and the group "model" the folder is a HF
+  /// directory that model::open_weights opens.
+  std::vector<std::pair<std::string, std::string>> extra_files;
+};
+
+/// The `checkpoint:` section.
+struct CheckpointPolicy {
+  int64_t every_steps = 50;  ///< for the trainer: save after each such number of steps; 0: only at the end
+  int64_t keep_last = 2;     ///< folders kept, the new one included; 0: all
+
+  /// Keys as the fields. Throws Error with file:line:key.
+  static CheckpointPolicy parse(ConfigNode node);
+};
+
+/// Writes `<dir>/step-000100/`: <group>.safetensors, state.json, the extra files, and manifest.json with size
+/// and XXH3-128 hash of each. The folder is complete or absent at any moment (util's AtomicDirectory: written
+/// aside, fsync, renamed); one of the same step is replaced in one step. Then the symbolic link
+/// `<dir>/latest` is moved, and of the older folders all but the newest keep_last - 1 are removed (folders of
+/// a larger step are left alone). One tensor at a time is copied, and only if it is not contiguous on the
+/// CPU. The same contents give the same bytes. One process at a time may save into `dir`; leftovers of a
+/// killed one are removed first.
+///
+/// Returns the folder. Throws Error when the free space is less than 1.05 times the bytes needed (both
+/// figures are named, nothing was written), and for any failure of the disk; older checkpoints are untouched
+/// then and no part of the new one stays. c10::Error for a group or file name that is not allowed or there
+/// twice, and for a dtype that safetensors lacks. A failure to move `latest` or to remove an old folder is
+/// only logged.
+std::filesystem::path save_checkpoint(const std::filesystem::path& dir, const CheckpointContents& contents,
+                                      const CheckpointPolicy& policy = {});
+
+struct FoundCheckpoint {
+  std::filesystem::path path;
+  int64_t step = 0;
+};
+
+/// The newest complete checkpoint below `dir`, by the number in the folder's name: every file of its manifest
+/// is there, of the right size and hash. `latest` is a hint for people and is not read.
+///
+/// A damaged one is refused with a logged warning that names path, file, what was found and what was
+/// expected; the same text is appended to `damaged`; then the next older one is tried. Nothing found with
+/// `damaged` not empty means that there was something to go on from: do not start over in silence. nullopt
+/// also when `dir` does not exist. Throws Error when `dir` cannot be read.
+std::optional<FoundCheckpoint> newest_checkpoint(const std::filesystem::path& dir,
+                                                 std::vector<std::string>* damaged = nullptr);
+
+/// An open checkpoint. Its files are memory-mapped, and memory holds only what is asked for.
+class CheckpointReader {
+ public:
+  /// `path`: a checkpoint's folder (or a link to one). Verifies all of it first.
+  /// Throws Error naming path, file, what was found and what was expected.
+  explicit CheckpointReader(const std::filesystem::path& path);
+  /// What newest_checkpoint found is verified already; sizes are checked again, hashes are not.
+  explicit CheckpointReader(const FoundCheckpoint& found);
+
+  const std::filesystem::path& path() const { return path_; }
+  int64_t step() const { return step_; }
+  const nlohmann::json& state() const { return state_; }
+
+  bool has_group(const std::string& group) const { return groups_.contains(group); }
+  std::vector<std::string> names(const std::string& group) const;  ///< sorted
+
+  /// A new CPU tensor in the dtype that was saved. Throws Error naming file and tensor when absent.
+  at::Tensor tensor(const std::string& group, const std::string& name) const;
+
+  /// All tensors of a group without a copy: they alias the mapped file, which lives as long as one of them.
+  /// Read only: writing to one ends the process. For a load that copies itself (AdamW::load_state).
+  NamedTensors mapped(const std::string& group) const;
+
+  /// Copies the saved values into `destination` (any device, strides or autograd state).
+  /// Throws Error naming file, tensor and both shapes and dtypes unless they are equal.
+  void load_into(const std::string& group, const std::string& name, const at::Tensor& destination) const;
+
+  /// load_into for a whole group. Throws Error, before anything is changed, for a mismatch, for a tensor that
+  /// the file lacks and for one that `destinations` lacks.
+  void load_group(const std::string& group, const NamedTensors& destinations) const;
+
+ private:
+  void open(bool verify_hashes);
+  const SafetensorsFile& file(const std::string& group) const;
+
+  std::filesystem::path path_;
+  int64_t step_ = 0;
+  nlohmann::json state_;
+  std::map<std::string, std::shared_ptr<const SafetensorsFile>> groups_;
+};
+
+}  // namespace r1::train
