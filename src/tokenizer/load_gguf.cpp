@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "byte_level.h"
@@ -64,6 +65,10 @@ void convert_bpe(const GgufVocabulary& v, TokenizerSpec& spec) {
 void convert_sentencepiece(const GgufVocabulary& v, TokenizerSpec& spec) {
   if (v.scores.empty())
     throw Error(cat(spec.origin, " has no tokenizer.ggml.scores, which a \"llama\" vocabulary needs"));
+  for (size_t id = 0; id < v.scores.size(); ++id)
+    if (!std::isfinite(v.scores[id]))
+      throw Error(cat(spec.origin, ": tokenizer.ggml.scores[", id, "] is ", v.scores[id],
+                      "; accepted: finite numbers"));
   spec.kind = "sentencepiece";
   spec.bpe.byte_level = false;
   spec.bpe.byte_fallback = true;

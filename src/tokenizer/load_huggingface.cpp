@@ -16,7 +16,7 @@ using json_fields::need;
 using json_fields::quote;
 using json_fields::text;
 
-constexpr int64_t kMaxVocab = 16'000'000;  // a larger id is a damaged file, not a vocabulary
+constexpr int64_t kMaxVocab = 2'000'000;  // a larger id is a damaged file, not a vocabulary
 
 const nlohmann::json& section(const nlohmann::json& file, const char* key) {
   static const nlohmann::json kNull;

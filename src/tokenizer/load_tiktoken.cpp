@@ -11,7 +11,7 @@
 namespace r1 {
 namespace {
 
-constexpr int32_t kMaxRank = 16'000'000;
+constexpr int32_t kMaxRank = 2'000'000;  // a larger rank is a damaged file
 
 std::optional<std::string> from_base64(std::string_view text) {
   static constexpr std::string_view kDigits =

@@ -114,6 +114,30 @@ void check_spec(const TokenizerSpec& spec) {
     for (const int32_t id : {m.left, m.right, m.result}) check(id, "an id of a merge");
 }
 
+// Readers recurse into nested values: a file with more levels than any tokenizer has would overflow the
+// stack.
+void check_nesting(std::string_view json, const std::string& origin) {
+  constexpr int kMaxDepth = 64;
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (in_string) {
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
+      continue;
+    }
+    if (c == '"') in_string = true;
+    if (c == '[' || c == '{') ++depth;
+    if (c == ']' || c == '}') --depth;
+    if (depth > kMaxDepth)
+      throw Error(cat(origin, ": byte ", i, " opens more than ", kMaxDepth,
+                      " nested values; expected a tokenizer's JSON"));
+  }
+}
+
 }  // namespace
 
 Tokenizer make_tokenizer(TokenizerSpec spec) {
@@ -332,7 +356,9 @@ Tokenizer Tokenizer::load(const std::filesystem::path& path) {
                     join(pretokenizer_names(), ", "), ")"));
   if (file.extension() != ".json")
     throw Error(cat(path.string(), ": the extension is \"", file.extension().string(), "\"; ", accepted));
-  const auto json = nlohmann::json::parse(read_file(file), nullptr, false);
+  const std::string text = read_file(file);
+  check_nesting(text, file.string());
+  const auto json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_object())
     throw Error(cat(file.string(), " is not a JSON object; ", accepted, ". The file may be cut short."));
   if (json.contains("type") && json["type"] == "characters")
