@@ -154,7 +154,7 @@ void write_gguf(const std::filesystem::path& file, const ModelConfig& config, co
     const auto numel = static_cast<size_t>(values.numel());
     blocks.resize(numel / 32 * 34);
     try {
-      quantize_q8_0({values.const_data_ptr<float>(), numel}, blocks);
+      quantize_q8_0({static_cast<const float*>(values.const_data_ptr()), numel}, blocks);
     } catch (const Error& error) {
       throw Error(cat(path, ": tensor '", name, "': ", error.what(), ".\n  Write the file as float32."));
     }
