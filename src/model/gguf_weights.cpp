@@ -53,7 +53,7 @@ class GgufWeights : public WeightSource {
               "another quantization, for example Q8_0."));
     auto out = at::empty(shape(name), at::kFloat);
     const std::span<float> values(out.data_ptr<float>(), static_cast<size_t>(out.numel()));
-    if (permuted_heads(config_, name) == 0) {
+    if (permuted_heads(config_, name) == 0 || out.dim() == 0) {
       dequantize(tensor.type, tensor.bytes, values);
       return out;
     }

@@ -104,8 +104,11 @@ class HfWeights : public WeightSource {
   at::Tensor load(const std::string& name) const override {
     const Entry& entry = find(name);
     const TensorView& view = *entry.view;
+    if (view.bytes.empty())
+      throw Error(cat(entry.file->path().string(), ": tensor '", name,
+                      "' has no elements.\n  The file is damaged; write or download it again."));
     auto out = at::empty(view.shape, scalar_type(view, entry.file->path().string()));
-    if (!view.bytes.empty()) std::memcpy(out.data_ptr(), view.bytes.data(), view.bytes.size());
+    std::memcpy(out.data_ptr(), view.bytes.data(), view.bytes.size());
     return out.to(at::kFloat);
   }
 

@@ -6,9 +6,11 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <random>
 
 #include "r1/util/error.h"
 #include "r1/util/file.h"
@@ -439,6 +441,73 @@ TEST_F(Weights, GgufVariantsThatCannotBeReadAreNamed) {
   auto heads = m;
   heads[4].second = GgufValue::u32(3);
   EXPECT_SAYS(write(heads, "token_embd.weight"), "head_count is 3");
+}
+
+// Random damage to a GGUF header or to the JSON files of a folder: the model is read or refused with
+// r1::Error.
+TEST_F(Weights, MutationsNeverCrash) {
+  auto config = tiny();
+  config.rope_scaling = {RopeScalingKind::kLlama3, 8.0, 8192};
+  write_gguf(dir_ / "m.gguf", config, random_tensors(config), GgufDtype::kF32, tokenizer_of(40));
+  write_hf_directory(dir_ / "m", config, random_tensors(config), HfDtype::kF32, 8000);
+  struct Target {
+    fs::path open, file;
+    size_t header_bytes;
+  };
+  std::vector<Target> targets = {{dir_ / "m.gguf", dir_ / "m.gguf", 0},
+                                 {dir_ / "m", dir_ / "m" / "config.json", 0},
+                                 {dir_ / "m", dir_ / "m" / "model.safetensors.index.json", 0}};
+  const std::string first_tensor = "rope_freqs.weight";
+  targets[0].header_bytes = read_file(targets[0].file).find(first_tensor) + 3000;  // metadata and tensor list
+  std::mt19937_64 random(3);
+  const auto below = [&](size_t n) { return static_cast<size_t>(random() % n); };
+  const std::vector<std::string> pieces = {"0", "9", "-", "1e999", "null", "[",
+                                           "]", "{", "}", "\"",    ",",    "4294967296"};
+  int refused = 0, read = 0;
+  for (const auto& target : targets) {
+    const std::string whole = read_file(target.file);
+    const size_t reach =
+        target.header_bytes == 0 ? whole.size() : std::min(whole.size(), target.header_bytes);
+    for (int round = 0; round < 1000; ++round) {
+      std::string bytes = whole;
+      for (size_t edits = 1 + below(2); edits > 0; --edits) {
+        const size_t at = below(reach);
+        const uint64_t extreme = uint64_t{1} << below(64);
+        switch (below(4)) {
+          case 0:
+            bytes[at] = static_cast<char>(bytes[at] ^ 1 << below(8));
+            break;
+          case 1:
+            bytes[at] = static_cast<char>(random());
+            break;
+          case 2:
+            if (target.header_bytes == 0)
+              bytes.insert(at, pieces[below(pieces.size())]);
+            else if (at + 4 <= bytes.size())
+              std::memcpy(bytes.data() + at, &extreme, 4);
+            break;
+          case 3:
+            if (target.header_bytes == 0) bytes.erase(at, 1 + below(3));
+            break;
+        }
+      }
+      fs::remove(target.file);
+      std::ofstream(target.file, std::ios::binary) << bytes;
+      try {
+        const auto source = open_weights(target.open);
+        for (const auto& name : source->names()) EXPECT_EQ(source->load(name).scalar_type(), at::kFloat);
+        check_weights(*source, source->config());
+        ++read;
+      } catch (const Error&) {
+        ++refused;
+      }
+    }
+    fs::remove(target.file);
+    std::ofstream(target.file, std::ios::binary) << whole;
+    EXPECT_EQ(error_of([&] { check_weights(*open_weights(target.open), config); }), "no error");
+  }
+  EXPECT_GT(refused, 800);
+  EXPECT_GT(read, 300);  // many values of the metadata may be any number or text
 }
 
 // A published model of 260K parameters, where somebody has it: set R1_STORIES_GGUF to the path of

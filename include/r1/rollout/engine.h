@@ -1,0 +1,84 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "r1/model/transformer.h"
+#include "r1/rollout/sampling_config.h"
+#include "r1/tokenizer/tokenizer.h"
+
+namespace r1::rollout {
+
+struct Prompt {
+  std::vector<int32_t> tokens;
+  uint32_t index = 0;  ///< its place in the step: a coordinate of its draws
+};
+
+enum class Finish { kEos, kStopText, kLength };
+const char* finish_name(Finish finish);
+
+/// A sampled completion; tokens stay ids from here to the loss.
+struct Completion {
+  std::vector<int32_t> tokens;          ///< the ending EOS included
+  std::vector<float> rollout_logprobs;  ///< nats, of the distribution each token was drawn from
+  Finish finish = Finish::kLength;
+};
+
+/// A prompt with its G completions.
+struct RolloutGroup {
+  Prompt prompt;
+  std::vector<Completion> completions;
+};
+
+/// Where in a run the draws belong: with the prompt's index, the sample's number and the position they are the only
+/// things that a draw depends on.
+struct DrawOrigin {
+  uint64_t seed = 0;
+  uint32_t stage = 0;
+  uint32_t step = 0;
+};
+
+/// The `rollout:` section.
+struct EngineConfig {
+  int64_t max_batch = 64;                ///< sequences decoded together
+  int64_t prefill_tokens = 1024;         ///< prompt tokens computed together
+  int64_t kv_cache_bytes = 1LL << 30;    ///< upper bound; fewer pages are made when fewer can be needed
+  static EngineConfig parse(ConfigNode node);
+};
+
+struct EngineStats {
+  int64_t prompt_tokens = 0;     ///< computed, each prompt once
+  int64_t generated_tokens = 0;
+  int64_t decode_steps = 0;
+};
+
+/// Samples completions by continuous batching over a paged KV cache.
+///
+/// A prompt is computed once for its G completions, which share its whole pages. A sequence is admitted when the pages
+/// it could need at most are free, so none is ever evicted. When one ends, the next takes its place.
+class Engine {
+ public:
+  Engine(model::Transformer model, Tokenizer tokenizer, EngineConfig config);
+  ~Engine();
+
+  /// G completions for every prompt, in order. `progress(finished, total)` is called after every decode step.
+  /// Throws Error for an empty prompt, a prompt that leaves no room in the model's context, or a cache too small for
+  /// one sequence.
+  std::vector<RolloutGroup> sample(const std::vector<Prompt>& prompts, int64_t completions_per_prompt,
+                                   const SamplingConfig& sampling, const DrawOrigin& origin,
+                                   const std::function<void(int64_t, int64_t)>& progress = {});
+
+  const EngineStats& stats() const { return stats_; }
+
+ private:
+  struct Run;  // the state of one call of sample
+  model::Transformer model_;
+  Tokenizer tokenizer_;
+  EngineConfig config_;
+  std::unique_ptr<model::KvCache> cache_;
+  EngineStats stats_;
+};
+
+}  // namespace r1::rollout

@@ -1,0 +1,165 @@
+#include "r1/rollout/engine.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "r1/util/error.h"
+
+namespace r1::rollout {
+namespace {
+
+const std::string kCharacters = "0123456789+-*= abcdefghijklmnopqrstuvwxyz";
+
+Tokenizer tokenizer() { return Tokenizer::characters(kCharacters, {"<pad>", "<bos>", "<eos>"}); }
+
+model::Transformer small_model(int64_t max_positions = 128) {
+  model::ModelConfig c;
+  c.vocab_size = tokenizer().vocab_size();
+  c.hidden_size = 32;
+  c.intermediate_size = 48;
+  c.num_layers = 2;
+  c.num_heads = 4;
+  c.num_kv_heads = 2;
+  c.head_dim = 8;
+  c.max_positions = max_positions;
+  c.initializer_range = 0.4;
+  model::Transformer model(c);
+  model->initialize(3);
+  return model;
+}
+
+std::vector<Prompt> prompts(const std::vector<std::string>& texts) {
+  std::vector<Prompt> out;
+  for (const auto& text : texts) out.push_back({tokenizer().encode(text), static_cast<uint32_t>(out.size())});
+  return out;
+}
+
+const std::vector<std::string> kTexts{"12+7=", "a", "the quick brown fox jumps", "0123456789012345", "9*9=", "zz top"};
+
+SamplingConfig sampling(int64_t tokens) {
+  SamplingConfig s;
+  s.max_completion_tokens = tokens;
+  return s;
+}
+
+void expect_equal(const std::vector<RolloutGroup>& a, const std::vector<RolloutGroup>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t p = 0; p < a.size(); ++p) {
+    for (size_t g = 0; g < a[p].completions.size(); ++g) {
+      EXPECT_EQ(a[p].completions[g].tokens, b[p].completions[g].tokens) << p << "," << g;
+      EXPECT_EQ(a[p].completions[g].rollout_logprobs, b[p].completions[g].rollout_logprobs) << p << "," << g;
+    }
+  }
+}
+
+TEST(Engine, CompletionsAreTheSameBitsWhateverElseIsInTheBatch) {
+  const auto model = small_model();
+  const DrawOrigin origin{5, 1, 9};
+  const auto all = prompts(kTexts);
+  Engine wide(model, tokenizer(), {.max_batch = 64});
+  const auto expected = wide.sample(all, 8, sampling(40), origin);
+  for (const int64_t batch : {1, 3, 7}) {
+    Engine narrow(model, tokenizer(), {.max_batch = batch, .prefill_tokens = 10});
+    expect_equal(expected, narrow.sample(all, 8, sampling(40), origin));
+  }
+  for (size_t p = 0; p < all.size(); ++p) {  // alone
+    Engine alone(model, tokenizer(), {});
+    expect_equal({expected[p]}, alone.sample({all[p]}, 8, sampling(40), origin));
+  }
+}
+
+TEST(Engine, ASmallCacheOnlyTakesLonger) {
+  const auto model = small_model();
+  const DrawOrigin origin{5, 1, 9};
+  Engine large(model, tokenizer(), {});
+  Engine small(model, tokenizer(), {.kv_cache_bytes = 8 * model::KvCache::bytes_per_page(model->config())});
+  expect_equal(large.sample(prompts(kTexts), 5, sampling(40), origin), small.sample(prompts(kTexts), 5, sampling(40), origin));
+  EXPECT_GT(small.stats().decode_steps, large.stats().decode_steps);
+}
+
+TEST(Engine, RecordedLogprobsEqualTheTrainersBitForBit) {
+  const auto model = small_model();
+  Engine engine(model, tokenizer(), {});
+  auto rule = sampling(30);
+  rule.rule.temperature = 0.8;
+  const auto groups = engine.sample(prompts(kTexts), 4, rule, {1, 2, 3});
+  for (const auto& group : groups) {
+    const auto P = static_cast<int64_t>(group.prompt.tokens.size());
+    ops::PackedLayout layout;
+    const auto prefix = layout.add_sequence(P);
+    std::vector<int64_t> tokens(group.prompt.tokens.begin(), group.prompt.tokens.end()), rows, targets;
+    std::vector<float> recorded;
+    for (const auto& c : group.completions) {
+      const int64_t first = layout.num_rows;
+      layout.add_continuation(prefix, static_cast<int64_t>(c.tokens.size()));
+      for (size_t t = 0; t < c.tokens.size(); ++t) {
+        rows.push_back(t == 0 ? P - 1 : first + static_cast<int64_t>(t) - 1);
+        targets.push_back(c.tokens[t]);
+        tokens.push_back(c.tokens[t]);
+        recorded.push_back(c.rollout_logprobs[t]);
+      }
+    }
+    layout.finish();
+    const auto hidden = model::Transformer(model)->hidden(torch::tensor(tokens, torch::kLong), layout);
+    const auto [logprobs, entropy] = model::Transformer(model)->logprobs(
+        hidden.index_select(0, torch::tensor(rows, torch::kLong)), torch::tensor(targets, torch::kLong), 1 / 0.8);
+    EXPECT_TRUE(torch::equal(logprobs, torch::tensor(recorded)));
+  }
+}
+
+TEST(Engine, StopsAtEosAtAStopTextAndAtTheLimit) {
+  const auto model = small_model();
+  Engine engine(model, tokenizer(), {});
+  auto rule = sampling(50);
+  rule.stop = {"a", "=3"};
+  bool saw_stop = false, saw_eos = false;
+  for (const auto& group : engine.sample(prompts(kTexts), 20, rule, {1, 1, 1})) {
+    for (const auto& c : group.completions) {
+      const auto text = tokenizer().decode(c.tokens, {.skip_special = true});
+      const bool has_stop = text.find('a') != std::string::npos || text.find("=3") != std::string::npos;
+      const bool has_eos = c.tokens.back() == tokenizer().eos_ids()[0];
+      EXPECT_EQ(has_stop, c.finish == Finish::kStopText) << text;
+      EXPECT_EQ(has_eos, c.finish == Finish::kEos) << text;
+      if (has_stop) EXPECT_TRUE(text.ends_with("a") || text.ends_with("=3")) << text;
+      if (c.finish == Finish::kLength) EXPECT_EQ(50u, c.tokens.size());
+      EXPECT_EQ(c.tokens.size(), c.rollout_logprobs.size());
+      saw_stop |= has_stop;
+      saw_eos |= has_eos;
+    }
+  }
+  EXPECT_TRUE(saw_stop && saw_eos);
+}
+
+TEST(Engine, EndsAtTheContext) {
+  const auto model = small_model(20);
+  Engine engine(model, tokenizer(), {});
+  auto rule = sampling(50);
+  rule.stop_at_eos = false;
+  const auto groups = engine.sample(prompts({"0123456789"}), 2, rule, {1, 1, 1});
+  EXPECT_EQ(10u, groups[0].completions[0].tokens.size());
+  EXPECT_EQ(Finish::kLength, groups[0].completions[0].finish);
+}
+
+TEST(Engine, RefusesWhatCannotRun) {
+  const auto model = small_model(20);
+  Engine engine(model, tokenizer(), {});
+  EXPECT_THROW(engine.sample({Prompt{}}, 1, sampling(5), {}), Error);
+  EXPECT_THROW(engine.sample(prompts({"01234567890123456789"}), 1, sampling(5), {}), Error);
+  Engine tiny(model, tokenizer(), {.kv_cache_bytes = 100});
+  EXPECT_THROW(tiny.sample(prompts({"1"}), 1, sampling(5), {}), Error);
+}
+
+TEST(Engine, OtherSeedsStepsAndStagesDrawOtherTexts) {
+  const auto model = small_model();
+  Engine engine(model, tokenizer(), {});
+  const auto text = [&](const DrawOrigin& origin) {
+    return tokenizer().decode(engine.sample(prompts({"12+7="}), 1, sampling(30), origin)[0].completions[0].tokens);
+  };
+  EXPECT_EQ(text({1, 1, 1}), text({1, 1, 1}));
+  EXPECT_NE(text({1, 1, 1}), text({2, 1, 1}));
+  EXPECT_NE(text({1, 1, 1}), text({1, 2, 1}));
+  EXPECT_NE(text({1, 1, 1}), text({1, 1, 2}));
+}
+
+}  // namespace
+}  // namespace r1::rollout
