@@ -145,7 +145,8 @@ void Tokenizer::save(const std::filesystem::path& dir) const {
   out["decoder"] = decoder(*impl_);
   out["model"] = model(*impl_);
   write_file_atomic(dir / "tokenizer.json", out.dump() + "\n");
-  write_file_atomic(dir / "tokenizer_config.json", config(*impl_).dump(2) + "\n");
+  write_file_atomic(dir / "tokenizer_config.json",
+                    config(*impl_).dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace r1

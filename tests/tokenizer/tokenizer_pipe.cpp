@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <ctime>
 #include <iostream>
 #include <iterator>
 #include <string>
@@ -57,9 +58,9 @@ int run(std::vector<std::string> args) {
   double best = 1e9;
   for (int pass = 0; pass < 3; ++pass) {
     ids.clear();
-    const auto t0 = clock::now();
+    const auto t0 = std::clock();
     for (const auto& text : texts) ids.push_back(tokenizer.encode(text));
-    best = std::min(best, std::chrono::duration<double>(clock::now() - t0).count());
+    best = std::min(best, static_cast<double>(std::clock() - t0) / CLOCKS_PER_SEC);
   }
   for (const auto& row : ids) {
     const auto n = static_cast<uint32_t>(row.size());
