@@ -54,23 +54,45 @@ std::string_view after_hashes(std::string_view text) {
   return mark == std::string_view::npos ? kNone : first_line_of(text.substr(mark + 4));
 }
 
-/// White space and LaTeX shorthand removed: what two texts are compared by.
-std::string comparable_text(std::string_view text) {
-  std::string plain = plain_maths(text);
-  while (!plain.empty() && plain.back() == '.') plain.pop_back();
+/// \\frac12, \\frac1{72}, \\frac{1}2 and \\sqrt3 with their braces: \\frac{1}{2}, ... In text without white
+/// space.
+std::string with_braces(std::string_view text) {
   std::string out;
-  out.reserve(plain.size());
-  for (size_t i = 0; i < plain.size();) {
-    const std::string_view rest = std::string_view(plain).substr(i);
-    if (rest.starts_with("\\frac") && rest.size() > 6 && is_digit(rest[5]) && is_digit(rest[6])) {
-      out += std::string("\\frac{") + rest[5] + "}{" + rest[6] + "}";
-      i += 7;
-    } else {
-      if (!is_space(plain[i])) out += plain[i];
-      ++i;
+  int arguments = 0;         // how many the last command still takes
+  std::vector<int> outside;  // the same, around each open brace
+  for (size_t i = 0; i < text.size();) {
+    const bool fraction = text.substr(i).starts_with("\\frac");
+    if (fraction || text.substr(i).starts_with("\\sqrt")) {
+      out += text.substr(i, 5);
+      i += 5;
+      arguments = fraction ? 2 : 1;
+      continue;
+    }
+    const char c = text[i++];
+    if (arguments > 0 && is_digit(c)) {
+      out += std::string("{") + c + "}";
+      --arguments;
+      continue;
+    }
+    out += c;
+    if (c == '{') outside.push_back(arguments > 0 ? arguments - 1 : 0);
+    arguments = 0;
+    if (c == '}' && !outside.empty()) {
+      arguments = outside.back();
+      outside.pop_back();
     }
   }
   return out;
+}
+
+/// White space, trailing dots and LaTeX shorthand removed: what two texts are compared by.
+std::string comparable_text(std::string_view text) {
+  std::string plain;
+  for (const char c : plain_maths(text)) {
+    if (!is_space(c)) plain += c;
+  }
+  while (!plain.empty() && plain.back() == '.') plain.pop_back();
+  return with_braces(plain);
 }
 
 }  // namespace

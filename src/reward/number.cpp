@@ -19,8 +19,9 @@ constexpr std::array<std::string_view, 49> kNotUnits = {
     "eighth",   "eighths",  "ninth",    "ninths",     "tenth",       "tenths",   "dozen",
     "hundred",  "hundreds", "thousand", "thousands",  "million",     "millions", "billion",
     "billions", "trillion", "twelfths", "hundredths", "thousandths", "root",     "not"};
-constexpr std::array<std::string_view, 17> kShortUnits = {
-    "cm", "mm", "km", "kg", "mg", "ml", "ft", "in", "lb", "oz", "hr", "mi", "yd", "am", "pm", "hp", "mph"};
+constexpr std::array<std::string_view, 18> kShortUnits = {"cm", "mm", "km", "kg", "mg",  "ml",
+                                                          "ft", "in", "lb", "oz", "hr",  "mi",
+                                                          "yd", "am", "pm", "hp", "mph", "sq"};
 
 template <typename List>
 bool contains(const List& list, std::string_view word) {

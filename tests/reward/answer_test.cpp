@@ -101,10 +101,15 @@ TEST(CompareAnswers, TextsAreEqualWithoutTheirDressing) {
                                                         {"\\text{(B)}", "(B)"},
                                                         {"$x+1$.", "x + 1"},
                                                         {"\\dfrac{8-7x}{6}", "\\frac{8-7x}{6}"},
+                                                        {"\\frac 94\\pi", "\\frac{9}{4}\\pi"},
+                                                        {"\\frac{\\sqrt6}2", "\\frac{\\sqrt{6}}{2}"},
+                                                        {"10\\sqrt 3", "10\\sqrt{3}"},
+                                                        {"\\frac1{2x}", "\\frac{1}{2x}"},
                                                         {"\\frac12x", "\\frac{1}{2}x"}}) {
     EXPECT_EQ(compare_answers(answer, gold), Verdict::kRight) << answer << " against " << gold;
   }
   EXPECT_EQ(compare_answers("b", "B"), Verdict::kWrong);
+  EXPECT_EQ(compare_answers("\\sqrt{12}", "\\sqrt12"), Verdict::kWrong);  // LaTeX reads one digit
   EXPECT_EQ(compare_answers("\\leftarrow", "arrow"), Verdict::kWrong);
 }
 
