@@ -105,8 +105,8 @@ class CheckpointReader {
   void load_group(const std::string& group, const NamedTensors& destinations) const;
 
  private:
-  void open(bool verify_hashes);
-  const SafetensorsFile& file(const std::string& group) const;
+  void open(bool with_hashes);
+  const std::shared_ptr<const SafetensorsFile>& file(const std::string& group) const;
 
   std::filesystem::path path_;
   int64_t step_ = 0;

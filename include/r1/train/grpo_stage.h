@@ -1,0 +1,71 @@
+#pragma once
+#include "r1/algo/advantages.h"
+#include "r1/algo/grpo_loss.h"
+#include "r1/data/problem_source.h"
+#include "r1/train/evaluation.h"
+#include "r1/train/rollout_log.h"
+#include "r1/train/stage.h"
+
+namespace r1::train {
+
+/// A stage of kind `grpo`. Defaults are R1's where it names one (arXiv:2501.12948v2).
+struct GrpoStageConfig {
+  UpdateConfig update;
+  algo::GrpoLossConfig loss;          ///< `loss:`
+  algo::AdvantageConfig advantage;    ///< `advantage:`
+  rollout::SamplingConfig sampling;   ///< `sampling:`
+  rollout::EngineConfig engine;       ///< `rollout:`
+  EvalConfig eval;                    ///< `eval:`
+  int64_t steps = 100;                ///< optimizer updates
+  int64_t prompts_per_step = 32;      ///< prompts that one update trains on
+  int64_t group_size = 16;            ///< G: completions per prompt
+  int64_t steps_per_rollout = 1;      ///< updates that use one rollout; the last one's data is that many - 1 updates old
+  int64_t reference_every_steps = 0;  ///< the reference becomes the policy after so many updates; 0: never
+  bool dynamic_sampling = false;      ///< DAPO: sample on until every group has mixed rewards
+  int64_t dynamic_sampling_rounds = 4;  ///< at most so many times the prompts
+  bool share_prompts = true;          ///< compute a group's prompt once in training
+  bool log_rollouts = true;           ///< rollouts/*.jsonl.zst
+  static GrpoStageConfig parse(ConfigNode node);
+};
+
+/// GRPO on verifiable rewards: DeepSeekMath (arXiv:2402.03300) Algorithm 1 with one iteration per rollout set.
+class GrpoStage : public Stage {
+ public:
+  GrpoStage(StageContext context, GrpoStageConfig config, Reward reward, ProblemSet problems);
+  ~GrpoStage() override;
+
+  int64_t total_steps() const override { return config_.steps; }
+  int64_t steps_done() const override { return step_; }
+  Metrics advance() override;
+  std::string progress_note() const override;
+  Metrics evaluate_if_due() override;
+  std::vector<CheckpointGroup> checkpoint_groups() override;
+  nlohmann::json checkpoint_state() const override;
+  void restore(const CheckpointReader& reader) override;
+  nlohmann::json summary() const override;
+
+ private:
+  struct Sampled;  // one prompt's group with what was decided about it
+  std::vector<Sampled> collect(Metrics& metrics);
+  std::vector<Sampled> sample_and_score(int64_t num_prompts);
+  void update(const std::vector<Sampled>& groups, int64_t first, int64_t count, Metrics& metrics);
+  void log_rollouts(const std::vector<Sampled>& groups) const;
+  void replace_reference();
+
+  StageContext context_;
+  GrpoStageConfig config_;
+  Reward reward_;
+  ProblemSet problems_;
+  ProblemStream stream_;
+  model::Transformer reference_{nullptr};
+  AdamW optimizer_;
+  std::unique_ptr<rollout::Engine> engine_;
+  int64_t step_ = 0, cursor_ = 0, reference_step_ = 0;
+  int64_t generated_tokens_ = 0, trained_tokens_ = 0;
+  double rollout_s_ = 0, reward_s_ = 0, update_s_ = 0, eval_s_ = 0;
+  double largest_logprob_error_ = 0;
+  nlohmann::json evaluations_ = nlohmann::json::array();
+  std::string note_;
+};
+
+}  // namespace r1::train

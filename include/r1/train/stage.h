@@ -1,0 +1,68 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "r1/algo/schedule.h"
+#include "r1/model/transformer.h"
+#include "r1/tokenizer/tokenizer.h"
+#include "r1/train/checkpoint.h"
+#include "r1/train/optimizer.h"
+#include "r1/util/config.h"
+
+namespace r1::train {
+
+/// What every stage works on.
+struct StageContext {
+  std::string stage;              ///< its name: part of every draw and of its metrics
+  std::filesystem::path run_dir;
+  uint64_t seed = 0;
+  model::Transformer model{nullptr};
+  Tokenizer tokenizer;
+  bool show_progress = true;
+};
+
+/// Settings that all training stages share: keys of the stage's own section.
+struct UpdateConfig {
+  AdamWConfig optimizer;              ///< `optimizer:`
+  algo::LrSchedule schedule;          ///< `schedule:`
+  int64_t micro_batch_tokens = 2048;  ///< packed tokens computed at once: memory, never the result
+  bool activation_checkpointing = false;
+  static UpdateConfig parse(ConfigNode& node);
+};
+
+using Metrics = std::vector<std::pair<std::string, double>>;
+
+/// One training stage: text (pre-training, SFT) or GRPO. The loop around it, stage_loop.h, owns checkpoints and metrics.
+class Stage {
+ public:
+  virtual ~Stage() = default;
+  virtual int64_t total_steps() const = 0;  ///< optimizer updates
+  virtual int64_t steps_done() const = 0;
+  /// Goes on by one unit (one or several updates) and returns its figures. Throws Error when a loss or gradient is not
+  /// finite; the weights are then those before the failing update.
+  virtual Metrics advance() = 0;
+  virtual std::string progress_note() const = 0;
+  /// Evaluation on the held-out problems when it is due now; empty otherwise.
+  virtual Metrics evaluate_if_due() = 0;
+  /// Everything that the next step depends on; tensors share storage with the stage.
+  virtual std::vector<CheckpointGroup> checkpoint_groups() = 0;
+  virtual nlohmann::json checkpoint_state() const = 0;
+  virtual void restore(const CheckpointReader& reader) = 0;
+  /// Figures for the closing table, by name.
+  virtual nlohmann::json summary() const = 0;
+};
+
+/// Reports a loss or gradient that is not finite: writes `batch` beside the run's rollouts and throws Error naming step
+/// and file.
+[[noreturn]] void fail_not_finite(const StageContext& context, int64_t step, const std::string& what,
+                                  const nlohmann::json& batch);
+
+/// The model's parameters as the optimizer and checkpoints take them.
+NamedTensors trainable_parameters(const model::Transformer& model);
+
+}  // namespace r1::train

@@ -1,0 +1,48 @@
+#pragma once
+#include <functional>
+
+#include "r1/data/text_examples.h"
+#include "r1/train/stage.h"
+
+namespace r1::train {
+
+/// A stage of kind `pretrain` or `sft`.
+struct TextStageConfig {
+  UpdateConfig update;
+  int64_t steps = 100;
+  int64_t texts_per_step = 32;
+  bool train_on_prompt = false;  ///< pre-training: the prompt's tokens count too
+  static TextStageConfig parse(ConfigNode node, bool pretrain);
+};
+
+/// Text i of an endless order; a function of i alone.
+using TextSource = std::function<TextExample(int64_t)>;
+
+/// Maximum likelihood on packed texts: loss = - sum of the trained tokens' log-probabilities / their number in the step.
+/// Sequences are packed without padding and attend to themselves alone; a text ends in EOS where the vocabulary has one.
+class TextStage : public Stage {
+ public:
+  TextStage(StageContext context, TextStageConfig config, TextSource texts);
+  int64_t total_steps() const override { return config_.steps; }
+  int64_t steps_done() const override { return step_; }
+  Metrics advance() override;
+  std::string progress_note() const override;
+  Metrics evaluate_if_due() override { return {}; }
+  std::vector<CheckpointGroup> checkpoint_groups() override;
+  nlohmann::json checkpoint_state() const override;
+  void restore(const CheckpointReader& reader) override;
+  nlohmann::json summary() const override;
+
+ private:
+  StageContext context_;
+  TextStageConfig config_;
+  TextSource texts_;
+  AdamW optimizer_;
+  int64_t step_ = 0, tokens_ = 0;
+  double last_loss_ = 0, last_tokens_per_s_ = 0;
+};
+
+/// Text i of `examples`: epoch after epoch, each in its own permutation keyed by (seed, stage, epoch).
+TextSource shuffled_texts(std::vector<TextExample> examples, uint64_t seed, const std::string& stage);
+
+}  // namespace r1::train

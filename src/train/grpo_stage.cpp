@@ -1,0 +1,374 @@
+#include "r1/train/grpo_stage.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "r1/algo/dynamic_sampling.h"
+#include "r1/algo/overlong.h"
+#include "r1/train/batch.h"
+#include "r1/util/error.h"
+#include "r1/util/log.h"
+#include "r1/util/progress.h"
+#include "r1/util/random.h"
+#include "r1/util/strings.h"
+#include "tokens.h"
+
+namespace r1::train {
+
+using torch::Tensor;
+
+struct GrpoStage::Sampled {
+  Problem problem;
+  rollout::RolloutGroup group;
+  std::vector<Score> scores;          // [G]
+  std::vector<double> advantages;     // [G]
+  bool mixed = false;
+};
+
+GrpoStage::GrpoStage(StageContext context, GrpoStageConfig config, Reward reward, ProblemSet problems)
+    : context_(std::move(context)),
+      config_(std::move(config)),
+      reward_(std::move(reward)),
+      problems_(std::move(problems)),
+      stream_(problems_.train, context_.seed, stage_id(context_.stage.c_str())),
+      optimizer_(trainable_parameters(context_.model), config_.update.optimizer),
+      engine_(std::make_unique<rollout::Engine>(context_.model, context_.tokenizer, config_.engine)) {
+  context_.model->activation_checkpointing = config_.update.activation_checkpointing;
+  if (config_.loss.kl_coef > 0) {
+    reference_ = model::Transformer(context_.model->config());
+    for (auto& p : reference_->parameters()) p.requires_grad_(false);
+    replace_reference();
+  }
+}
+
+GrpoStage::~GrpoStage() = default;
+
+void GrpoStage::replace_reference() {
+  reference_->copy_from(*context_.model);
+  reference_step_ = step_;
+}
+
+std::vector<GrpoStage::Sampled> GrpoStage::sample_and_score(int64_t num_prompts) {
+  std::vector<Sampled> out(static_cast<size_t>(num_prompts));
+  std::vector<rollout::Prompt> prompts;
+  for (auto& s : out) {
+    s.problem = stream_.at(cursor_);
+    // The position in the data stream is the prompt's coordinate: unique in the stage, whatever the batch.
+    prompts.push_back({prompt_tokens(context_.tokenizer, s.problem.prompt), static_cast<uint32_t>(cursor_)});
+    ++cursor_;
+  }
+  const double start_s = monotonic_s();
+  auto groups = engine_->sample(prompts, config_.group_size, config_.sampling,
+                                {context_.seed, stage_id(context_.stage.c_str()), static_cast<uint32_t>(step_)});
+  const double sampled_s = monotonic_s();
+  rollout_s_ += sampled_s - start_s;
+  const int64_t P = num_prompts, G = config_.group_size;
+  auto rewards_PG = torch::zeros({P, G}, torch::kDouble), lengths_PG = torch::zeros({P, G}, torch::kLong);
+  auto valid_PG = torch::ones({P, G}, torch::kBool);
+  for (int64_t p = 0; p < P; ++p) {
+    auto& s = out[static_cast<size_t>(p)];
+    s.group = std::move(groups[static_cast<size_t>(p)]);
+    for (int64_t g = 0; g < G; ++g) {
+      const auto& completion = s.group.completions[static_cast<size_t>(g)];
+      generated_tokens_ += static_cast<int64_t>(completion.tokens.size());
+      const auto text = context_.tokenizer.decode(completion.tokens, {.skip_special = true});
+      s.scores.push_back(reward_.score({s.problem.prompt, text, s.problem.answer, s.problem.extra}));
+      rewards_PG[p][g] = s.scores.back().total;
+      valid_PG[p][g] = !std::isnan(s.scores.back().total);
+      lengths_PG[p][g] = static_cast<int64_t>(completion.tokens.size());
+    }
+  }
+  rewards_PG += algo::soft_overlong_penalty(lengths_PG, config_.sampling.max_completion_tokens, config_.loss.overlong,
+                                            torch::kDouble);
+  const auto advantages_PG = algo::group_advantages(rewards_PG, config_.advantage, valid_PG);
+  const auto mixed_P = algo::mixed_groups(rewards_PG.nan_to_num(0.0), valid_PG);
+  for (int64_t p = 0; p < P; ++p) {
+    auto& s = out[static_cast<size_t>(p)];
+    s.mixed = mixed_P[p].item<bool>();
+    for (int64_t g = 0; g < G; ++g) s.advantages.push_back(advantages_PG[p][g].item<double>());
+  }
+  reward_s_ += monotonic_s() - sampled_s;
+  return out;
+}
+
+std::vector<GrpoStage::Sampled> GrpoStage::collect(Metrics& metrics) {
+  const int64_t wanted = config_.prompts_per_step * config_.steps_per_rollout;
+  std::vector<Sampled> sampled = sample_and_score(wanted);
+  log_rollouts(sampled);
+
+  double tokens = 0, reward = 0, truncated = 0, judged = 0, unreadable = 0;
+  std::vector<std::pair<std::string, double>> parts;
+  const int64_t G = config_.group_size;
+  auto right_PG = torch::zeros({wanted, G}, torch::kBool), valid_PG = torch::ones({wanted, G}, torch::kBool);
+  for (int64_t p = 0; p < wanted; ++p) {
+    const auto& s = sampled[static_cast<size_t>(p)];
+    for (int64_t g = 0; g < G; ++g) {
+      const auto& score = s.scores[static_cast<size_t>(g)];
+      const auto& completion = s.group.completions[static_cast<size_t>(g)];
+      tokens += static_cast<double>(completion.tokens.size());
+      truncated += completion.finish == rollout::Finish::kLength ? 1 : 0;
+      if (score.verdict == Verdict::kGoldUnreadable) {
+        unreadable += 1;
+        valid_PG[p][g] = false;
+        continue;
+      }
+      judged += 1;
+      reward += score.total;
+      right_PG[p][g] = score.verdict == Verdict::kRight;
+      parts.resize(score.parts.size());
+      for (size_t k = 0; k < parts.size(); ++k) {
+        parts[k].first = score.parts[k].first;
+        parts[k].second += score.parts[k].second;
+      }
+    }
+  }
+  const double count = static_cast<double>(wanted * G);
+  const auto groups = algo::count_groups(right_PG, valid_PG);
+  metrics.emplace_back("reward", reward / std::max(1.0, judged));
+  for (const auto& [name, value] : parts) metrics.emplace_back("reward_" + name, value / std::max(1.0, judged));
+  metrics.emplace_back("all_right_groups", static_cast<double>(groups.all_right) / static_cast<double>(wanted));
+  metrics.emplace_back("all_wrong_groups", static_cast<double>(groups.all_wrong) / static_cast<double>(wanted));
+  metrics.emplace_back("gold_unreadable", unreadable);
+  metrics.emplace_back("completion_tokens_mean", tokens / count);
+  metrics.emplace_back("truncated", truncated / count);
+  metrics.emplace_back("generated_tokens", tokens);
+
+  // DAPO's dynamic sampling: groups without a learning signal make room for further ones.
+  if (config_.dynamic_sampling) {
+    int64_t rounds = 1, discarded = 0;
+    auto drop_equal = [&](std::vector<Sampled>& from) {
+      discarded += std::erase_if(from, [](const Sampled& s) { return !s.mixed; });
+    };
+    drop_equal(sampled);
+    while (static_cast<int64_t>(sampled.size()) < wanted && rounds < config_.dynamic_sampling_rounds) {
+      auto more = sample_and_score(wanted);
+      drop_equal(more);
+      for (auto& s : more) {
+        if (static_cast<int64_t>(sampled.size()) < wanted) sampled.push_back(std::move(s));
+      }
+      ++rounds;
+    }
+    metrics.emplace_back("sampling_rounds", static_cast<double>(rounds));
+    metrics.emplace_back("discarded_groups", static_cast<double>(discarded));
+    metrics.emplace_back("kept_groups", static_cast<double>(sampled.size()));
+  }
+  return sampled;
+}
+
+void GrpoStage::log_rollouts(const std::vector<Sampled>& groups) const {
+  if (!config_.log_rollouts) return;
+  std::vector<RolloutLogRow> rows;
+  for (const auto& s : groups) {
+    for (size_t g = 0; g < s.group.completions.size(); ++g) {
+      const auto& completion = s.group.completions[g];
+      rows.push_back({s.problem.id, static_cast<int64_t>(g), s.problem.prompt, context_.tokenizer.decode(completion.tokens),
+                      static_cast<int64_t>(completion.tokens.size()), rollout::finish_name(completion.finish), s.scores[g],
+                      s.problem.answer, s.advantages[g]});
+    }
+  }
+  write_rollout_log(context_.run_dir / "rollouts", step_ + 1, rows);
+}
+
+// One optimizer update on groups [first, first + count).
+void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_t count, Metrics& metrics) {
+  std::vector<TokenTree> trees;
+  algo::LossScale scale;
+  scale.constant_length = config_.loss.constant_length;
+  const bool mask_truncated = config_.loss.overlong.mask_truncated;
+  for (int64_t i = 0; i < count; ++i) {
+    const auto& s = groups[static_cast<size_t>(first + i)];
+    TokenTree tree{s.group.prompt.tokens, {}};
+    for (const auto& c : s.group.completions) {
+      tree.continuations.push_back(c.tokens);
+      ++scale.num_sequences_step;
+      if (!mask_truncated || c.finish != rollout::Finish::kLength) {
+        scale.num_tokens_step += static_cast<int64_t>(c.tokens.size());
+      }
+    }
+    trees.push_back(std::move(tree));
+  }
+  const double inv_temperature = 1 / config_.sampling.rule.temperature;
+  optimizer_.zero_grad();
+  algo::GrpoStats stats;
+  double loss_sum = 0, entropy_sum = 0;
+  for (const auto& batch : pack_micro_batches(trees, config_.update.micro_batch_tokens, config_.share_prompts)) {
+    algo::GrpoBatch terms;
+    terms.num_sequences = static_cast<int64_t>(batch.members.size());
+    terms.sequence_N = batch.sequence_M;
+    std::vector<float> recorded, advantages;
+    std::vector<int64_t> truncated;
+    for (const auto& [tree, index] : batch.members) {
+      const auto& s = groups[static_cast<size_t>(first) + tree];
+      const auto& completion = s.group.completions[index];
+      recorded.insert(recorded.end(), completion.rollout_logprobs.begin(), completion.rollout_logprobs.end());
+      advantages.push_back(static_cast<float>(s.advantages[index]));
+      truncated.push_back(completion.finish == rollout::Finish::kLength ? 1 : 0);
+    }
+    terms.rollout_logprobs_N = torch::tensor(recorded);
+    if (config_.loss.tis_cap > 0) terms.old_logprobs_N = terms.rollout_logprobs_N;
+    terms.advantages_M = torch::tensor(advantages);
+    terms.mask_N = torch::ones({batch.targets_M.size(0)}, torch::kBool);
+    if (mask_truncated) {
+      terms.mask_N = algo::mask_truncated(terms.mask_N, batch.sequence_M, torch::tensor(truncated, torch::kLong).to(torch::kBool));
+    }
+    if (!reference_.is_empty()) {
+      const torch::NoGradGuard no_grad;
+      const auto hidden = reference_->hidden(batch.tokens_N, batch.layout);
+      terms.reference_logprobs_N =
+          std::get<0>(reference_->logprobs(gather_rows(hidden, batch.rows_M), batch.targets_M, inv_temperature));
+    }
+    const auto hidden = context_.model->hidden(batch.tokens_N, batch.layout);
+    const auto [logprobs_M, entropy_M] =
+        context_.model->logprobs(gather_rows(hidden, batch.rows_M), batch.targets_M, inv_temperature);
+    const auto loss = algo::grpo_loss(logprobs_M, terms, scale, config_.loss);
+    loss.loss.backward();
+    loss_sum += loss.loss.item<double>();
+    entropy_sum += entropy_M.sum(torch::kDouble).item<double>();
+    trained_tokens_ += batch.targets_M.size(0);
+    stats.add(loss.stats);
+  }
+  const double lr = config_.update.schedule.at(step_);
+  const auto applied = std::isfinite(loss_sum) ? optimizer_.step(lr) : OptimizerStep{};
+  if (!applied.applied) {
+    nlohmann::json rows = nlohmann::json::array();
+    for (int64_t i = 0; i < count; ++i) {
+      const auto& s = groups[static_cast<size_t>(first + i)];
+      for (size_t g = 0; g < s.group.completions.size(); ++g) {
+        rows.push_back({{"prompt", s.group.prompt.tokens},
+                        {"completion", s.group.completions[g].tokens},
+                        {"advantage", s.advantages[g]}});
+      }
+    }
+    fail_not_finite(context_, step_ + 1, std::isfinite(loss_sum) ? "a gradient" : "the loss", rows);
+  }
+  ++step_;
+  if (!reference_.is_empty() && config_.reference_every_steps > 0 && step_ % config_.reference_every_steps == 0) {
+    replace_reference();
+  }
+  const double tokens = std::max(1.0, stats.tokens.item<double>());
+  const double error = stats.logprob_error_max.item<double>();
+  // Figures of one rollout's updates: the last update's, but the error of the first, the only one on on-policy data.
+  const bool on_policy = first == 0;
+  if (on_policy) {
+    largest_logprob_error_ = std::max(largest_logprob_error_, error);
+    metrics.emplace_back("logprob_error_max", error);
+  }
+  if (first + count < static_cast<int64_t>(groups.size())) return;
+  metrics.emplace_back("loss", loss_sum);
+  metrics.emplace_back("policy_loss", stats.policy_loss.item<double>());
+  metrics.emplace_back("kl", stats.kl_sum.item<double>() / tokens);
+  metrics.emplace_back("entropy", entropy_sum / tokens);
+  metrics.emplace_back("clip_low_share", stats.clip_low_count.item<double>() / tokens);
+  metrics.emplace_back("clip_high_share", stats.clip_high_count.item<double>() / tokens);
+  metrics.emplace_back("ratio_max", stats.ratio_max.item<double>());
+  metrics.emplace_back("lr", lr);
+  metrics.emplace_back("grad_norm", applied.grad_norm);
+}
+
+Metrics GrpoStage::advance() {
+  Metrics metrics;
+  const double before[] = {rollout_s_, reward_s_, static_cast<double>(generated_tokens_), static_cast<double>(trained_tokens_)};
+  const auto sampled = collect(metrics);
+  const double start_s = monotonic_s();
+  const auto have = static_cast<int64_t>(sampled.size());
+  for (int64_t i = 0; i < config_.steps_per_rollout; ++i) {
+    const int64_t begin = have * i / config_.steps_per_rollout, end = have * (i + 1) / config_.steps_per_rollout;
+    if (end > begin) {
+      update(sampled, begin, end - begin, metrics);
+    } else {
+      ++step_;  // no group carried a signal: the data has been seen, the weights stay
+    }
+  }
+  const double update_s = monotonic_s() - start_s;
+  update_s_ += update_s;
+  const double rollout_s = rollout_s_ - before[0];
+  metrics.emplace_back("generated_tokens_per_s", (static_cast<double>(generated_tokens_) - before[2]) / rollout_s);
+  metrics.emplace_back("trained_tokens_per_s", (static_cast<double>(trained_tokens_) - before[3]) / update_s);
+  metrics.emplace_back("rollout_seconds", rollout_s);
+  metrics.emplace_back("reward_seconds", reward_s_ - before[1]);
+  metrics.emplace_back("update_seconds", update_s);
+  const auto value = [&](const std::string& name) {
+    for (const auto& [key, v] : metrics) {
+      if (key == name) return v;
+    }
+    return 0.0;
+  };
+  note_ = cat("reward ", std::round(value("reward") * 1000) / 1000, "  len ",
+              std::round(value("completion_tokens_mean") * 10) / 10, "  ", human_count(value("generated_tokens_per_s")), " tok/s");
+  return metrics;
+}
+
+std::string GrpoStage::progress_note() const { return note_; }
+
+Metrics GrpoStage::evaluate_if_due() {
+  const auto& eval = config_.eval;
+  const bool edge = step_ == 0 || step_ >= config_.steps;
+  if (problems_.eval.empty()) return {};
+  if (!edge && (eval.every_steps == 0 || step_ % eval.every_steps != 0)) return {};
+  if (!evaluations_.empty() && evaluations_.back().at("step") == step_) return {};
+  const double start_s = monotonic_s();
+  const auto result = evaluate(*engine_, context_.tokenizer, reward_, problems_.eval,
+                               edge ? eval.problems : eval.problems_during, eval.sampling,
+                               {context_.seed, stage_id((context_.stage + "/eval").c_str()), static_cast<uint32_t>(step_)});
+  eval_s_ += monotonic_s() - start_s;
+  Metrics metrics{{"eval_accuracy", result.accuracy}};
+  for (const auto& [name, value] : result.parts) metrics.emplace_back("eval_" + name, value);
+  metrics.emplace_back("eval_tokens_mean", result.mean_tokens);
+  metrics.emplace_back("eval_truncated", result.truncated);
+  metrics.emplace_back("eval_problems", static_cast<double>(result.problems));
+  nlohmann::json row{{"step", step_}};
+  for (const auto& [name, value] : metrics) row[name] = value;
+  evaluations_.push_back(row);
+  return metrics;
+}
+
+std::vector<CheckpointGroup> GrpoStage::checkpoint_groups() {
+  std::vector<CheckpointGroup> groups{{"model", context_.model->named_tensors()}, {"optimizer", optimizer_.state()}};
+  if (!reference_.is_empty()) groups.push_back({"reference", reference_->named_tensors()});
+  return groups;
+}
+
+nlohmann::json GrpoStage::checkpoint_state() const {
+  return {{"step", step_},
+          {"cursor", cursor_},
+          {"reference_step", reference_step_},
+          {"generated_tokens", generated_tokens_},
+          {"trained_tokens", trained_tokens_},
+          {"seconds", {rollout_s_, reward_s_, update_s_, eval_s_}},
+          {"largest_logprob_error", largest_logprob_error_},
+          {"evaluations", evaluations_}};
+}
+
+void GrpoStage::restore(const CheckpointReader& reader) {
+  reader.load_group("model", context_.model->named_tensors());
+  optimizer_.load_state(reader.mapped("optimizer"));
+  if (!reference_.is_empty()) reader.load_group("reference", reference_->named_tensors());
+  const auto& s = reader.state();
+  step_ = s.at("step");
+  cursor_ = s.at("cursor");
+  reference_step_ = s.at("reference_step");
+  generated_tokens_ = s.at("generated_tokens");
+  trained_tokens_ = s.at("trained_tokens");
+  rollout_s_ = s.at("seconds")[0];
+  reward_s_ = s.at("seconds")[1];
+  update_s_ = s.at("seconds")[2];
+  eval_s_ = s.at("seconds")[3];
+  largest_logprob_error_ = s.at("largest_logprob_error");
+  evaluations_ = s.at("evaluations");
+}
+
+nlohmann::json GrpoStage::summary() const {
+  return {{"steps", step_},
+          {"generated_tokens", generated_tokens_},
+          {"trained_tokens", trained_tokens_},
+          {"rollout_seconds", rollout_s_},
+          {"reward_seconds", reward_s_},
+          {"update_seconds", update_s_},
+          {"eval_seconds", eval_s_},
+          {"largest_logprob_error", largest_logprob_error_},
+          {"evaluations", evaluations_}};
+}
+
+}  // namespace r1::train

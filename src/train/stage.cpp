@@ -1,0 +1,36 @@
+#include "r1/train/stage.h"
+
+#include <torch/torch.h>
+
+#include "r1/util/error.h"
+#include "r1/util/file.h"
+#include "r1/util/strings.h"
+
+namespace r1::train {
+
+UpdateConfig UpdateConfig::parse(ConfigNode& node) {
+  UpdateConfig c;
+  c.optimizer = AdamWConfig::parse(node.child("optimizer"));
+  c.schedule = algo::LrSchedule::parse(node.child("schedule"));
+  node.read("micro_batch_tokens", c.micro_batch_tokens, at_least<int64_t>(16));
+  node.read("activation_checkpointing", c.activation_checkpointing);
+  return c;
+}
+
+void fail_not_finite(const StageContext& context, int64_t step, const std::string& what, const nlohmann::json& batch) {
+  const auto file = context.run_dir / "rollouts" / cat(context.stage, "-failed-step-", step, ".json");
+  std::filesystem::create_directories(file.parent_path());
+  write_file_atomic(file, batch.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  throw Error(cat("stage '", context.stage, "', step ", step, ": ", what,
+                  " is not finite. The update was not applied and the last checkpoint stays.\n  The batch is in ",
+                  file.string(), ". Lower schedule.lr or optimizer.max_grad_norm, then `r1 resume ",
+                  context.run_dir.string(), "`."));
+}
+
+NamedTensors trainable_parameters(const model::Transformer& model) {
+  NamedTensors out;
+  for (const auto& item : model->named_parameters()) out.emplace_back(item.key(), item.value());
+  return out;
+}
+
+}  // namespace r1::train

@@ -1,0 +1,95 @@
+#include "r1/train/stage_loop.h"
+
+#include <torch/torch.h>
+
+#include "r1/train/metrics.h"
+#include "r1/util/error.h"
+#include "r1/util/file.h"
+#include "r1/util/log.h"
+#include "r1/util/progress.h"
+#include "r1/util/stop_signal.h"
+#include "r1/util/strings.h"
+
+namespace r1::train {
+namespace {
+
+CheckpointContents contents_of(Stage& stage, const StageContext& context, double seconds) {
+  CheckpointContents contents{stage.steps_done(), stage.checkpoint_groups(), stage.checkpoint_state(), {}};
+  contents.state["wall_seconds"] = seconds;
+  contents.state["tokenizer_hash"] = context.tokenizer.hash();
+  contents.extra_files.emplace_back("config.json", context.model->config().to_hf_json().dump(2) + "\n");
+  const auto folder = context.run_dir / "tokenizer";
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    contents.extra_files.emplace_back(entry.path().filename().string(), read_file(entry.path()));
+  }
+  return contents;
+}
+
+}  // namespace
+
+nlohmann::json run_stage(Stage& stage, StageContext& context, const StageLoopOptions& options) {
+  const auto folder = context.run_dir / "checkpoints" / context.stage;
+  double seconds_before = 0;
+  int64_t saved_step = -1;
+  if (options.resume) {
+    std::vector<std::string> damaged;
+    const auto found = newest_checkpoint(folder, &damaged);
+    if (!found && !damaged.empty()) {
+      throw Error(cat("no complete checkpoint is left in ", folder.string(), ":\n  ", join(damaged, "\n  "),
+                      "\n  Remove that folder to begin the stage '", context.stage, "' again."));
+    }
+    if (found) {
+      const CheckpointReader reader(*found);
+      if (reader.state().at("tokenizer_hash") != context.tokenizer.hash()) {
+        throw Error(cat(found->path.string(), " was made with another vocabulary (hash ",
+                        reader.state().at("tokenizer_hash").get<std::string>(), ", the run's is ", context.tokenizer.hash(),
+                        "). Use the tokenizer that the run began with."));
+      }
+      stage.restore(reader);
+      seconds_before = reader.state().at("wall_seconds");
+      saved_step = reader.step();
+      log_info(cat("stage '", context.stage, "': going on after step ", reader.step(), " from ", found->path.string()));
+    }
+  }
+  const MetricsOptions metrics_options{context.stage, {}};
+  auto metrics = options.resume ? MetricsWriter::open_resumed(context.run_dir, saved_step, metrics_options)
+                                : MetricsWriter(context.run_dir, metrics_options);
+  const double start_s = monotonic_s();
+  const auto elapsed = [&] { return seconds_before + monotonic_s() - start_s; };
+  const auto save = [&] {
+    save_checkpoint(folder, contents_of(stage, context, elapsed()), options.checkpoint);
+    saved_step = stage.steps_done();
+  };
+  const auto evaluate = [&] {
+    const auto figures = stage.evaluate_if_due();
+    if (figures.empty()) return;
+    metrics.write(stage.steps_done(), figures);
+    std::string line = cat("stage '", context.stage, "' step ", stage.steps_done(), ":");
+    for (const auto& [name, value] : figures) line += cat("  ", name, " ", value);
+    log_info(line);
+  };
+  std::optional<Progress> progress;
+  if (context.show_progress) progress.emplace(context.stage, stage.total_steps());
+  evaluate();
+  while (stage.steps_done() < stage.total_steps()) {
+    if (const int signal = stop_signal(); signal != 0) {
+      if (saved_step != stage.steps_done()) save();
+      throw Interrupted{signal};
+    }
+    const int64_t before = stage.steps_done();
+    const auto figures = stage.advance();
+    metrics.write(stage.steps_done(), figures);
+    evaluate();
+    if (progress) progress->update(stage.steps_done(), stage.progress_note());
+    const int64_t every = options.checkpoint.every_steps;
+    const bool due = every > 0 && stage.steps_done() / every != before / every;
+    if (due || stage.steps_done() >= stage.total_steps()) save();
+  }
+  if (saved_step != stage.steps_done()) save();
+  if (progress) progress->finish(stage.progress_note());
+  auto summary = stage.summary();
+  summary["seconds"] = elapsed();
+  return summary;
+}
+
+}  // namespace r1::train

@@ -1,0 +1,112 @@
+#include "r1/train/text_stage.h"
+
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "r1/train/batch.h"
+#include "r1/util/progress.h"
+#include "r1/util/random.h"
+#include "r1/util/strings.h"
+#include "tokens.h"
+
+namespace r1::train {
+
+TextStageConfig TextStageConfig::parse(ConfigNode node, bool pretrain) {
+  TextStageConfig c;
+  c.train_on_prompt = pretrain;
+  c.update = UpdateConfig::parse(node);
+  node.require("steps", c.steps, at_least<int64_t>(1));
+  node.read("texts_per_step", c.texts_per_step, at_least<int64_t>(1));
+  node.read("train_on_prompt", c.train_on_prompt);
+  if (c.update.schedule.total_steps == 0) c.update.schedule.total_steps = c.steps;
+  return c;
+}
+
+TextStage::TextStage(StageContext context, TextStageConfig config, TextSource texts)
+    : context_(std::move(context)),
+      config_(config),
+      texts_(std::move(texts)),
+      optimizer_(trainable_parameters(context_.model), config.update.optimizer) {
+  context_.model->activation_checkpointing = config.update.activation_checkpointing;
+}
+
+Metrics TextStage::advance() {
+  const double start_s = monotonic_s();
+  std::vector<TokenTree> trees;
+  int64_t num_tokens = 0;
+  for (int64_t i = 0; i < config_.texts_per_step; ++i) {
+    const auto example = texts_(step_ * config_.texts_per_step + i);
+    trees.push_back(text_tokens(context_.tokenizer, example, config_.train_on_prompt, context_.model->config().max_positions));
+    num_tokens += static_cast<int64_t>(trees.back().continuations[0].size());
+  }
+  optimizer_.zero_grad();
+  double loss_sum = 0;
+  for (const auto& batch : pack_micro_batches(trees, config_.update.micro_batch_tokens)) {
+    const auto hidden = context_.model->hidden(batch.tokens_N, batch.layout);
+    const auto [logprobs_M, entropy_M] = context_.model->logprobs(gather_rows(hidden, batch.rows_M), batch.targets_M, 1.0);
+    const auto loss = -logprobs_M.sum() / static_cast<double>(num_tokens);
+    loss_sum += loss.item<double>();
+    loss.backward();
+  }
+  const double lr = config_.update.schedule.at(step_);
+  const auto update = std::isfinite(loss_sum) ? optimizer_.step(lr) : OptimizerStep{};
+  if (!update.applied) {
+    nlohmann::json batch = nlohmann::json::array();
+    for (const auto& tree : trees) batch.push_back({{"prompt", tree.prompt}, {"completion", tree.continuations[0]}});
+    fail_not_finite(context_, step_ + 1, std::isfinite(loss_sum) ? "a gradient" : "the loss", batch);
+  }
+  ++step_;
+  tokens_ += num_tokens;
+  last_loss_ = loss_sum;
+  const double seconds = monotonic_s() - start_s;
+  last_tokens_per_s_ = static_cast<double>(num_tokens) / seconds;
+  return {{"loss", loss_sum},
+          {"lr", lr},
+          {"grad_norm", update.grad_norm},
+          {"trained_tokens", static_cast<double>(num_tokens)},
+          {"trained_tokens_per_s", last_tokens_per_s_},
+          {"seconds", seconds}};
+}
+
+std::string TextStage::progress_note() const {
+  return cat("loss ", std::round(last_loss_ * 1000) / 1000, "  ", human_count(last_tokens_per_s_), " tok/s");
+}
+
+std::vector<CheckpointGroup> TextStage::checkpoint_groups() {
+  return {{"model", context_.model->named_tensors()}, {"optimizer", optimizer_.state()}};
+}
+
+nlohmann::json TextStage::checkpoint_state() const { return {{"step", step_}, {"tokens", tokens_}}; }
+
+void TextStage::restore(const CheckpointReader& reader) {
+  reader.load_group("model", context_.model->named_tensors());
+  optimizer_.load_state(reader.mapped("optimizer"));
+  step_ = reader.state().at("step");
+  tokens_ = reader.state().at("tokens");
+}
+
+nlohmann::json TextStage::summary() const {
+  return {{"steps", step_}, {"trained_tokens", tokens_}, {"loss", last_loss_}};
+}
+
+TextSource shuffled_texts(std::vector<TextExample> examples, uint64_t seed, const std::string& stage) {
+  struct Order {
+    std::vector<TextExample> examples;
+    int64_t epoch = -1;
+    std::vector<int64_t> permutation;
+  };
+  auto order = std::make_shared<Order>();
+  order->examples = std::move(examples);
+  return [order, seed, id = stage_id(stage.c_str())](int64_t i) {
+    const auto size = static_cast<int64_t>(order->examples.size());
+    if (order->epoch != i / size) {
+      order->epoch = i / size;
+      order->permutation = draw_permutation(
+          {.seed = seed, .stream = Stream::kShuffle, .stage = id, .step = static_cast<uint32_t>(order->epoch)}, size);
+    }
+    return order->examples[static_cast<size_t>(order->permutation[static_cast<size_t>(i % size)])];
+  };
+}
+
+}  // namespace r1::train
