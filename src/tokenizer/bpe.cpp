@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 
 #include "utf8.h"
 
@@ -129,50 +130,41 @@ void BpeModel::merge_short(Scratch& scratch) const {
   scratch.ids_.resize(n);
 }
 
-// O(n log n): a linked list of symbols and a heap of candidate merges; candidates that a merge made stale are
-// skipped.
+// O(n log n): a linked list of symbols and a heap of candidate merges. A candidate counts only while its rank
+// is still that of the pair at its position; merges make others stale.
 void BpeModel::merge_long(Scratch& scratch) const {
   auto& symbols = scratch.symbols_;
   auto& heap = scratch.heap_;
-  const auto later = [](const Scratch::Candidate& a, const Scratch::Candidate& b) {
-    return a.rank != b.rank ? a.rank > b.rank : a.at > b.at;
-  };
-  const size_t n = scratch.ids_.size();
-  symbols.resize(n);
+  const auto last = static_cast<uint32_t>(scratch.ids_.size() - 1);
+  symbols.resize(scratch.ids_.size());
   heap.clear();
-  for (size_t i = 0; i < n; ++i)
-    symbols[i] = {scratch.ids_[i], i > 0 ? static_cast<uint32_t>(i - 1) : kNoSymbol,
-                  i + 1 < n ? static_cast<uint32_t>(i + 1) : kNoSymbol};
-  const auto candidate = [&](uint32_t at) -> std::optional<Scratch::Candidate> {
-    const uint32_t next = symbols[at].next;
-    if (next == kNoSymbol) return std::nullopt;
-    const auto entry = merges_.find(symbols[at].id, symbols[next].id);
-    if (entry.rank == MergeTable::kNone) return std::nullopt;
-    return Scratch::Candidate{entry.rank, at, symbols[at].id, symbols[next].id, entry.result};
+  for (uint32_t i = 0; i <= last; ++i)
+    symbols[i] = {scratch.ids_[i], i - 1, i < last ? i + 1 : kNoSymbol, {}};
+  symbols[0].previous = kNoSymbol;
+  const auto find_pair = [&](uint32_t at) {
+    Scratch::Symbol& symbol = symbols[at];
+    symbol.pair =
+        symbol.next == kNoSymbol ? MergeTable::Entry{} : merges_.find(symbol.id, symbols[symbol.next].id);
+    if (symbol.pair.rank == MergeTable::kNone) return false;
+    heap.push_back(static_cast<uint64_t>(symbol.pair.rank) << 32 | at);
+    return true;
   };
-  for (uint32_t i = 0; i < n; ++i)
-    if (const auto c = candidate(i)) heap.push_back(*c);
-  std::make_heap(heap.begin(), heap.end(), later);
-  const auto push = [&](uint32_t at) {
-    if (const auto c = candidate(at)) {
-      heap.push_back(*c);
-      std::push_heap(heap.begin(), heap.end(), later);
-    }
-  };
+  for (uint32_t i = 0; i < last; ++i) find_pair(i);
+  std::make_heap(heap.begin(), heap.end(), std::greater<>());
   while (!heap.empty()) {
-    std::pop_heap(heap.begin(), heap.end(), later);
-    const Scratch::Candidate top = heap.back();
+    std::pop_heap(heap.begin(), heap.end(), std::greater<>());
+    const auto rank = static_cast<uint32_t>(heap.back() >> 32), at = static_cast<uint32_t>(heap.back());
     heap.pop_back();
-    Scratch::Symbol& left = symbols[top.at];
-    if (left.id != top.left || left.next == kNoSymbol || symbols[left.next].id != top.right)
-      continue;  // stale
+    Scratch::Symbol& left = symbols[at];
+    if (left.pair.rank != rank) continue;
     Scratch::Symbol& right = symbols[left.next];
-    left.id = top.result;
-    right.id = -1;
+    left.id = left.pair.result;
     left.next = right.next;
-    if (left.next != kNoSymbol) symbols[left.next].previous = top.at;
-    push(top.at);
-    if (left.previous != kNoSymbol) push(left.previous);
+    right.pair = {};
+    if (left.next != kNoSymbol) symbols[left.next].previous = at;
+    if (find_pair(at)) std::push_heap(heap.begin(), heap.end(), std::greater<>());
+    if (left.previous != kNoSymbol && find_pair(left.previous))
+      std::push_heap(heap.begin(), heap.end(), std::greater<>());
   }
   size_t count = 0;
   for (uint32_t at = 0; at != kNoSymbol; at = symbols[at].next) scratch.ids_[count++] = symbols[at].id;

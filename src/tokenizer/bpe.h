@@ -52,15 +52,13 @@ class BpeModel {
     struct Symbol {
       int32_t id;
       uint32_t previous, next;
-    };
-    struct Candidate {
-      uint32_t rank, at;
-      int32_t left, right, result;
+      MergeTable::Entry
+          pair;  // the rule for this symbol and the next; none for a symbol that was merged away
     };
     std::vector<Cached> cache_;
     std::vector<int32_t> ids_;
     std::vector<Symbol> symbols_;
-    std::vector<Candidate> heap_;
+    std::vector<uint64_t> heap_;  // rank << 32 | position: the smallest goes first
   };
 
   /// Appends the ids of `word`.
