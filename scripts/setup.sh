@@ -121,8 +121,8 @@ install_missing() {
   ((${#required[@]} + ${#preferred[@]})) || return 0
   local have_gcc=false
   gcc_12_or_newer >/dev/null && have_gcc=true
-  local command
-  command="apt-get update && apt-get install -y --no-install-recommends $(echo "${required[@]}" "${preferred[@]}")"
+  local packages=("${required[@]}" "${preferred[@]}")
+  local command="apt-get update && apt-get install -y --no-install-recommends ${packages[*]}"
 
   if ! have apt-get; then
     ((${#required[@]} == 0)) && { have clang++-19 || $have_gcc; } && return 0
