@@ -1,0 +1,23 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "r1/pipeline/run_config.h"
+
+namespace r1::pipeline {
+
+/// Runs all stages of `config` in a new run directory. Prints the plan, progress, and a closing table on stdout.
+/// Throws Error when the directory exists, train::Interrupted after a stop signal.
+void run(const RunConfig& config, const std::string& command_line);
+
+/// Goes on with the run in `run_dir` where its newest complete checkpoints stand; `overrides` as on the command line.
+/// A changed key that alters results is refused, naming it, unless `allow_changes`.
+void resume(const std::filesystem::path& run_dir, const std::vector<std::string>& overrides, bool allow_changes,
+            const std::string& command_line);
+
+/// Accuracy and reward parts of the model at `model_path` (default: the run's last checkpoint) on the held-out problems.
+/// Returns the result as printed.
+train::EvalResult evaluate_model(const RunConfig& config, const std::filesystem::path& model_path, int64_t problems);
+
+}  // namespace r1::pipeline

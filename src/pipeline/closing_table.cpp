@@ -1,0 +1,70 @@
+#include "closing_table.h"
+
+#include <cstdio>
+
+#include "r1/util/strings.h"
+
+namespace r1::pipeline {
+namespace {
+
+std::string percent(const nlohmann::json& row, const std::string& key) {
+  if (!row.contains(key)) return "-";
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f %%", 100 * row.at(key).get<double>());
+  return text;
+}
+
+std::string line(const std::string& name, const std::string& before, const std::string& after) {
+  char text[160];
+  std::snprintf(text, sizeof text, "  %-28s %12s %12s\n", name.c_str(), before.c_str(), after.c_str());
+  return text;
+}
+
+std::string grpo_lines(const nlohmann::json& s) {
+  std::string out;
+  const auto& evaluations = s.at("evaluations");
+  if (!evaluations.empty()) {
+    const auto &first = evaluations.front(), &last = evaluations.back();
+    out += line(cat("held-out problems: ", first.at("eval_problems").get<double>()), "before", "after");
+    for (const auto& [key, value] : last.items()) {
+      if (key == "eval_accuracy" || (key.starts_with("eval_") && value.get<double>() <= 1.0 && key != "eval_truncated" &&
+                                     key != "eval_problems" && key != "eval_tokens_mean")) {
+        out += line(key.substr(5), percent(first, key), percent(last, key));
+      }
+    }
+    out += line("tokens per answer", cat(first.at("eval_tokens_mean").get<double>()), cat(last.at("eval_tokens_mean").get<double>()));
+  }
+  out += line("tokens", cat(human_count(s.at("generated_tokens")), " sampled"), cat(human_count(s.at("trained_tokens")), " trained"));
+  out += cat("  seconds: rollout ", human_seconds(s.at("rollout_seconds")), ", reward ", human_seconds(s.at("reward_seconds")), ", update ",
+             human_seconds(s.at("update_seconds")), ", evaluation ", human_seconds(s.at("eval_seconds")), "\n");
+  char error[64];
+  std::snprintf(error, sizeof error, "%g", s.at("largest_logprob_error").get<double>());
+  out += cat("  largest |logprob(trainer) - logprob(sampler)| on on-policy data: ", error, "\n");
+  return out;
+}
+
+}  // namespace
+
+std::string closing_table(const RunConfig& config, const RunDirectory& directory) {
+  std::string out = "\n";
+  double total = 0;
+  for (const auto& entry : config.stages) {
+    const auto summary = directory.finished_stage(entry.name);
+    if (!summary) continue;
+    total += summary->at("seconds").get<double>();
+    out += cat("stage ", entry.name, " (", entry.kind, "), ", summary->at("steps").get<int64_t>(), " steps, ",
+               human_seconds(summary->at("seconds")), "\n");
+    if (summary->contains("evaluations")) {
+      out += grpo_lines(*summary);
+    } else {
+      out += cat("  ", human_count(summary->at("trained_tokens")), " tokens, last loss ", summary->at("loss").get<double>(), " nats per token\n");
+    }
+  }
+  const auto path = directory.path();
+  out += cat("all stages ", human_seconds(total), "\n\nmetrics      ", (path / "metrics.jsonl").string(), "\nTensorBoard  ",
+             (path / "tb").string(), "\nsamples      ", (path / "rollouts").string(), "/step-*.jsonl.zst\nweights      ",
+             (path / "checkpoints" / config.stages.back().name / "latest").string(), " (a Hugging Face directory)\n");
+  return out;
+}
+
+}  // namespace r1::pipeline

@@ -1,0 +1,107 @@
+#include "run_directory.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <torch/version.h>
+#include <unistd.h>
+
+#include <ctime>
+#include <fstream>
+#include <utility>
+
+#include "kernels/cpu/isa.h"
+#include "kernels/parallel.h"
+#include "r1/util/error.h"
+#include "r1/util/file.h"
+#include "r1/util/strings.h"
+
+namespace r1::pipeline {
+namespace {
+
+std::string cpu_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  }
+  return "unknown";
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  char text[32];
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+}  // namespace
+
+RunDirectory::RunDirectory(std::filesystem::path path) : path_(std::move(path)) {
+  const auto file = path_ / "lock";
+  lock_ = ::open(file.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+  if (lock_ < 0) throw Error(cat(file.string(), ": cannot be opened (", std::generic_category().message(errno), ")"));
+  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    ::close(lock_);
+    throw Error(cat(path_.string(), ": another process works in this run directory. Wait for it, or stop it."));
+  }
+}
+
+RunDirectory::~RunDirectory() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+RunDirectory::RunDirectory(RunDirectory&& other) noexcept
+    : path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)) {}
+
+RunDirectory RunDirectory::create(const RunConfig& config, const std::string& command_line) {
+  if (std::filesystem::exists(config.run_dir)) {
+    throw Error(cat(config.run_dir.string(), ": this run directory exists; accepted: one that does not.\n  `r1 resume ",
+                    config.run_dir.string(), "` goes on with it; run_dir=<another> or name=<another> begins a new run; nothing was "
+                    "changed."));
+  }
+  std::error_code error;
+  std::filesystem::create_directories(config.run_dir, error);
+  if (error) throw Error(cat(config.run_dir.string(), ": cannot be made (", error.message(), "). Choose another run_dir."));
+  RunDirectory run(config.run_dir);
+  config.load_tokenizer().save(run.path_ / "tokenizer");
+  run.record(command_line);
+  write_file_atomic(run.path_ / "config.yaml", config.source.dump());
+  return run;
+}
+
+RunDirectory RunDirectory::open(const std::filesystem::path& path, const std::string& command_line) {
+  if (!std::filesystem::exists(path / "config.yaml")) {
+    throw Error(cat(path.string(), ": no run directory; accepted: a folder with config.yaml that `r1 run` made."));
+  }
+  RunDirectory run(path);
+  run.record(command_line);
+  return run;
+}
+
+void RunDirectory::record(const std::string& command_line) const {
+  const auto file = path_ / "run.json";
+  nlohmann::json json = {{"starts", nlohmann::json::array()}};
+  if (std::filesystem::exists(file)) json = nlohmann::json::parse(read_file(file));
+  json["starts"].push_back({{"time", utc_now()},
+                            {"command", command_line},
+                            {"commit", R1_COMMIT},
+                            {"libtorch", TORCH_VERSION},
+                            {"cpu", cpu_name()},
+                            {"instructions", kernels::isa_name(kernels::cpu_isa())},
+                            {"threads", kernels::num_threads()}});
+  write_file_atomic(file, json.dump(2) + "\n");
+}
+
+std::optional<nlohmann::json> RunDirectory::finished_stage(const std::string& name) const {
+  const auto file = path_ / "stages" / (name + ".json");
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  return nlohmann::json::parse(read_file(file));
+}
+
+void RunDirectory::finish_stage(const std::string& name, const nlohmann::json& summary) const {
+  std::filesystem::create_directories(path_ / "stages");
+  write_file_atomic(path_ / "stages" / (name + ".json"), summary.dump(2) + "\n");
+}
+
+}  // namespace r1::pipeline
