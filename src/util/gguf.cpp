@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "gguf_value_type.h"
 #include "r1/util/error.h"
 #include "r1/util/strings.h"
 
@@ -49,7 +50,6 @@ const TypeRow& row_of(GgufType type) {
   throw Error(cat("there is no GGUF tensor type number ", static_cast<uint32_t>(type)));
 }
 
-constexpr uint32_t kNumValueTypes = 13;
 constexpr int kMaxArrayDepth = 4;
 constexpr size_t kMaxDims = 4;  // GGML_MAX_DIMS
 constexpr uint64_t kMaxNameBytes =
@@ -57,16 +57,9 @@ constexpr uint64_t kMaxNameBytes =
 constexpr uint64_t kMaxKeyBytes = 65535;
 constexpr uint64_t kMaxArrayElements = uint64_t{1} << 24;
 
-const char* value_type_name(GgufValueType type) {
-  static constexpr std::array<const char*, kNumValueTypes> kNames = {
-      "uint8",   "int8",   "uint16", "int16",  "uint32", "int32",  "float32",
-      "boolean", "string", "array",  "uint64", "int64",  "float64"};
-  return kNames[static_cast<size_t>(type)];
-}
-
 /// Fewest bytes that a value of this type takes in the file.
 uint64_t least_bytes(GgufValueType type) {
-  static constexpr std::array<uint64_t, kNumValueTypes> kBytes = {1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8};
+  static constexpr std::array<uint64_t, kNumGgufValueTypes> kBytes = {1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8};
   return kBytes[static_cast<size_t>(type)];
 }
 
@@ -106,8 +99,8 @@ class Cursor {
 
   GgufValueType value_type() {
     const auto number_of_type = number<uint32_t>();
-    if (number_of_type >= kNumValueTypes)
-      fail(cat("has value type ", number_of_type, "; accepted: 0 to ", kNumValueTypes - 1));
+    if (number_of_type >= kNumGgufValueTypes)
+      fail(cat("has value type ", number_of_type, "; accepted: 0 to ", kNumGgufValueTypes - 1));
     return static_cast<GgufValueType>(number_of_type);
   }
 
@@ -156,9 +149,10 @@ class Cursor {
         out.element_type = value_type();
         const auto count = number<uint64_t>();
         if (count > left() / least_bytes(out.element_type))
-          fail(cat("claims an array of ", count, " ", value_type_name(out.element_type), " values, but ",
+          fail(cat("claims an array of ", count, " ", gguf_value_type_name(out.element_type), " values, but ",
                    left(), " bytes are left"));
-        // A value in memory takes up to 64 times its bytes in the file; real vocabularies stay below 2^20 entries.
+        // A value in memory takes up to 64 times its bytes in the file; real vocabularies stay below 2^20
+        // entries.
         if (count > kMaxArrayElements) fail(cat("claims an array of ", count, " values; the limit is 2^24"));
         std::vector<GgufValue> elements;
         elements.reserve(count);
@@ -175,38 +169,6 @@ class Cursor {
   std::string path_;
   uint64_t position_ = 0;
 };
-
-bool as_int(const GgufValue& value, int64_t& out) {
-  if (const auto* u = std::get_if<uint64_t>(&value.value)) {
-    if (*u > static_cast<uint64_t>(INT64_MAX)) return false;
-    out = static_cast<int64_t>(*u);
-    return true;
-  }
-  if (const auto* i = std::get_if<int64_t>(&value.value)) {
-    out = *i;
-    return true;
-  }
-  return false;
-}
-
-bool as_number(const GgufValue& value, double& out) {
-  if (const auto* d = std::get_if<double>(&value.value)) {
-    out = *d;
-    return true;
-  }
-  int64_t integer = 0;
-  if (!as_int(value, integer)) return false;
-  out = static_cast<double>(integer);
-  return true;
-}
-
-[[noreturn]] void wrong_kind(const std::filesystem::path& path, const std::string& key,
-                             const GgufValue& value, const char* wanted) {
-  std::string found = value_type_name(value.type);
-  if (value.type == GgufValueType::kArray) found += cat(" of ", value_type_name(value.element_type));
-  throw Error(cat(path.string(), ": metadata key '", key, "' is of type ", found, "; accepted: ", wanted,
-                  ".\n  The file was written by a program that deviates from the GGUF specification."));
-}
 
 struct TensorClaim {
   GgufTensor tensor;
@@ -331,96 +293,6 @@ GgufFile::GgufFile(const std::filesystem::path& file) : file_(file) {
 const GgufTensor* GgufFile::find(const std::string& name) const {
   const auto found = index_.find(name);
   return found == index_.end() ? nullptr : &tensors_[found->second];
-}
-
-const GgufValue& GgufFile::at(const std::string& key) const {
-  const auto found = metadata_.find(key);
-  if (found != metadata_.end()) return found->second;
-  std::vector<std::string> keys;
-  for (const auto& [name, value] : metadata_) keys.push_back(name);
-  const std::string near = nearest(key, keys);
-  throw Error(
-      cat(path().string(), ": has no metadata key '", key, "'",
-          near.empty() ? "" : cat("; nearest: '", near, "'"),
-          ".\n  The file lacks what is needed here; convert the model again with a current llama.cpp."));
-}
-
-int64_t GgufFile::get_int(const std::string& key) const {
-  const GgufValue& value = at(key);
-  int64_t out = 0;
-  if (!as_int(value, out)) wrong_kind(path(), key, value, "an integer below 2^63");
-  return out;
-}
-
-int64_t GgufFile::get_int(const std::string& key, int64_t fallback) const {
-  return has(key) ? get_int(key) : fallback;
-}
-
-double GgufFile::get_number(const std::string& key) const {
-  const GgufValue& value = at(key);
-  double out = 0;
-  if (!as_number(value, out)) wrong_kind(path(), key, value, "a number");
-  return out;
-}
-
-double GgufFile::get_number(const std::string& key, double fallback) const {
-  return has(key) ? get_number(key) : fallback;
-}
-
-bool GgufFile::get_bool(const std::string& key, bool fallback) const {
-  if (!has(key)) return fallback;
-  const GgufValue& value = at(key);
-  if (const auto* b = std::get_if<bool>(&value.value)) return *b;
-  wrong_kind(path(), key, value, "a boolean");
-}
-
-const std::string& GgufFile::get_string(const std::string& key) const {
-  const GgufValue& value = at(key);
-  if (const auto* s = std::get_if<std::string>(&value.value)) return *s;
-  wrong_kind(path(), key, value, "a string");
-}
-
-std::string GgufFile::get_string(const std::string& key, const std::string& fallback) const {
-  return has(key) ? get_string(key) : fallback;
-}
-
-std::vector<std::string> GgufFile::get_strings(const std::string& key) const {
-  const GgufValue& value = at(key);
-  const auto* elements = std::get_if<std::vector<GgufValue>>(&value.value);
-  if (elements == nullptr || (value.element_type != GgufValueType::kString))
-    wrong_kind(path(), key, value, "an array of strings");
-  std::vector<std::string> out;
-  out.reserve(elements->size());
-  for (const auto& element : *elements) out.push_back(std::get<std::string>(element.value));
-  return out;
-}
-
-std::vector<int64_t> GgufFile::get_ints(const std::string& key) const {
-  const GgufValue& value = at(key);
-  const auto* elements = std::get_if<std::vector<GgufValue>>(&value.value);
-  if (elements == nullptr) wrong_kind(path(), key, value, "an array of integers");
-  std::vector<int64_t> out;
-  out.reserve(elements->size());
-  for (const auto& element : *elements) {
-    int64_t integer = 0;
-    if (!as_int(element, integer)) wrong_kind(path(), key, value, "an array of integers");
-    out.push_back(integer);
-  }
-  return out;
-}
-
-std::vector<double> GgufFile::get_numbers(const std::string& key) const {
-  const GgufValue& value = at(key);
-  const auto* elements = std::get_if<std::vector<GgufValue>>(&value.value);
-  if (elements == nullptr) wrong_kind(path(), key, value, "an array of numbers");
-  std::vector<double> out;
-  out.reserve(elements->size());
-  for (const auto& element : *elements) {
-    double number = 0;
-    if (!as_number(element, number)) wrong_kind(path(), key, value, "an array of numbers");
-    out.push_back(number);
-  }
-  return out;
 }
 
 }  // namespace r1
