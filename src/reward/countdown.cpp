@@ -16,6 +16,7 @@ constexpr size_t kMaxBytes = 1000;
 class ExpressionParser {
  public:
   explicit ExpressionParser(std::string_view text) : text_(text) {}
+  explicit ExpressionParser(std::string&&) = delete;  // only looked at, so it must live on
 
   mpq_class sum(int depth) {
     mpq_class value = product(depth);
@@ -117,7 +118,7 @@ Verdict check_countdown(std::string_view answer, const std::vector<int64_t>& num
   const mpq_class wanted(mpz_class(std::to_string(target), 10));
   bool says_target = true;
   if (parser.take("=")) {
-    ExpressionParser stated(plain.substr(plain.rfind('=') + 1));
+    ExpressionParser stated(std::string_view(plain).substr(plain.rfind('=') + 1));
     says_target = stated.sum(0) == wanted;
     if (!stated.readable || !stated.at_end() || std::count(plain.begin(), plain.end(), '=') != 1) {
       return Verdict::kAnswerUnreadable;
