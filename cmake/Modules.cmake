@@ -14,7 +14,7 @@ function(r1_add_pch)
   target_compile_options(r1_pch PRIVATE ${r1_warnings})
   target_precompile_headers(r1_pch PRIVATE <torch/torch.h>)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
-    target_compile_options(r1_pch PRIVATE -fpch-instantiate-templates)
+    target_compile_options(r1_pch PRIVATE -fpch-instantiate-templates "SHELL:-Xclang -fno-pch-timestamp")
   endif()
 endfunction()
 

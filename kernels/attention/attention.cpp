@@ -211,9 +211,13 @@ void attention_forward(const AttentionShape& s, const KvPages& pages, const std:
   const auto num_tasks = static_cast<int64_t>(tasks.size());
   if (work < 100'000) {
     for (int64_t i = 0; i < num_tasks; ++i) run_task(i);
-  } else {
-    parallel_for(num_tasks, run_task);
+    return;
   }
+  // Decoding makes many tasks of under a microsecond: hand them out in pieces, at least eight for every thread.
+  const int64_t piece = std::clamp<int64_t>(num_tasks / (8 * num_threads()), 1, 64);
+  parallel_for((num_tasks + piece - 1) / piece, [&](int64_t p) {
+    for (int64_t i = p * piece; i < std::min(num_tasks, (p + 1) * piece); ++i) run_task(i);
+  });
 }
 
 void attention_backward(const AttentionShape& s, const KvPages& pages, const std::vector<AttentionRun>& runs,

@@ -18,13 +18,20 @@ void gather_rows(const AttentionTile& t, const float* x, float scale, float* out
   }
 }
 
+// Rows as the tile reads them, [K][n]; a single row lies so already.
+const float* in_tile_order(int n, int64_t K, const float* rows, int64_t row_stride, float* packed) {
+  if (n == 1) return rows;
+  pack_rows(n, K, rows, row_stride, 1, packed);
+  return packed;
+}
+
 // c[R][ldc] (+)= rows_RK x panels, in groups of the tile's height.
 void multiply(int64_t R, int64_t K, const float* rows, int64_t row_stride, const float* const* panels, int num_panels,
               float* packed, float* c, int64_t ldc, bool accumulate) {
   for (int64_t r = 0; r < R; r += kTileRows) {
     const int n = R - r < kTileRows ? static_cast<int>(R - r) : kTileRows;
-    pack_rows(n, K, rows + r * row_stride, row_stride, 1, packed);
-    multiply_tile(n, K, packed, n, panels, num_panels, 16, c + r * ldc, ldc, accumulate);
+    const float* a = in_tile_order(n, K, rows + r * row_stride, row_stride, packed);
+    multiply_tile(n, K, a, n, panels, num_panels, 16, c + r * ldc, ldc, accumulate);
   }
 }
 
@@ -71,9 +78,9 @@ void attention_tile(const AttentionTile& t, float* out, float* lse) {
   const int panels = static_cast<int>(t.Dp / 16);
   for (int64_t r = 0; r < R; r += kTileRows) {
     const int n = R - r < kTileRows ? static_cast<int>(R - r) : kTileRows;
-    pack_rows(n, S, scores + r * S, S, 1, packed);
+    const float* weights = in_tile_order(n, S, scores + r * S, S, packed);
     for (int64_t page = 0; page < t.num_pages; ++page) {
-      multiply_tile(n, 16, packed + page * 16 * n, n, t.value_panels + page * panels, panels, 16, sums + r * t.Dp, t.Dp,
+      multiply_tile(n, 16, weights + page * 16 * n, n, t.value_panels + page * panels, panels, 16, sums + r * t.Dp, t.Dp,
                     page > 0);
     }
   }
@@ -121,9 +128,9 @@ void attention_grad_tile(const AttentionGradTile& g) {
   // dQ = scale dS K
   for (int64_t r = 0; r < R; r += kTileRows) {
     const int n = R - r < kTileRows ? static_cast<int>(R - r) : kTileRows;
-    pack_rows(n, S, ds + r * S, S, 1, packed);
+    const float* weights = in_tile_order(n, S, ds + r * S, S, packed);
     for (int64_t page = 0; page < t.num_pages; ++page) {
-      multiply_tile(n, 16, packed + page * 16 * n, n, g.key_row_panels + page * panels, panels, 16, work + r * t.Dp, t.Dp,
+      multiply_tile(n, 16, weights + page * 16 * n, n, g.key_row_panels + page * panels, panels, 16, work + r * t.Dp, t.Dp,
                     page > 0);
     }
   }

@@ -4,11 +4,24 @@
 namespace r1::kernels::R1_ISA {
 namespace {
 
+// Few rows against a long panel are bound by memory: the tile then asks for the panel ahead of its use.
+constexpr int64_t kStreamDepth = 128;
+
+template <int MR, int NP>
+void run_tile(int64_t K, const float* a, int64_t a_stride, const float* const* panels, float* c, int64_t ldc,
+              bool accumulate) {
+  if (MR <= 4 && K >= kStreamDepth) {
+    tile<MR, NP, true>(K, a, a_stride, panels, c, ldc, accumulate);
+  } else {
+    tile<MR, NP>(K, a, a_stride, panels, c, ldc, accumulate);
+  }
+}
+
 template <int MR, int NP>
 void tile_edge(int64_t K, const float* a, int64_t a_stride, const float* const* panels, int last_columns, float* c,
                int64_t ldc, bool accumulate) {
   if (last_columns == 16) {
-    tile<MR, NP>(K, a, a_stride, panels, c, ldc, accumulate);
+    run_tile<MR, NP>(K, a, a_stride, panels, c, ldc, accumulate);
     return;
   }
   float block[MR * NP * 16];
@@ -16,7 +29,7 @@ void tile_edge(int64_t K, const float* a, int64_t a_stride, const float* const* 
   for (int r = 0; r < MR; ++r) {
     for (int n = 0; n < NP * 16; ++n) block[r * NP * 16 + n] = accumulate && n < columns ? c[r * ldc + n] : 0.0f;
   }
-  tile<MR, NP>(K, a, a_stride, panels, block, NP * 16, accumulate);
+  run_tile<MR, NP>(K, a, a_stride, panels, block, NP * 16, accumulate);
   for (int r = 0; r < MR; ++r) {
     for (int n = 0; n < columns; ++n) c[r * ldc + n] = block[r * NP * 16 + n];
   }
@@ -31,13 +44,20 @@ void rows_tile(int64_t K, const float* a, int64_t a_stride, const float* const* 
     tile_edge<MR, kWide>(K, a, a_stride, panels + p, p + kWide == num_panels ? last_columns : 16, c + 16 * p, ldc,
                          accumulate);
   }
-  for (; p < num_panels; ++p) {
-    tile_edge<MR, 1>(K, a, a_stride, panels + p, p + 1 == num_panels ? last_columns : 16, c + 16 * p, ldc, accumulate);
+  const int rest = num_panels - p;
+  if constexpr (kWide > 3) {
+    if (rest == 3) return tile_edge<MR, 3>(K, a, a_stride, panels + p, last_columns, c + 16 * p, ldc, accumulate);
+  }
+  if constexpr (kWide > 2) {
+    if (rest == 2) return tile_edge<MR, 2>(K, a, a_stride, panels + p, last_columns, c + 16 * p, ldc, accumulate);
+  }
+  if constexpr (kWide > 1) {
+    if (rest == 1) tile_edge<MR, 1>(K, a, a_stride, panels + p, last_columns, c + 16 * p, ldc, accumulate);
   }
 }
 
-// Columns j..j+7 of eight rows at `in`, transposed to out[j][0..7] with a stride of 16 floats.
-inline void transpose8(const float* in, int64_t stride, float* out) {
+// Columns j..j+7 of eight rows at `in`, transposed to out[j * out_stride + 0..7].
+inline void transpose8(const float* in, int64_t stride, float* out, int64_t out_stride) {
   __m256 r[8], t[8], u[8];
   for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(in + i * stride);
   for (int i = 0; i < 4; ++i) {
@@ -51,8 +71,8 @@ inline void transpose8(const float* in, int64_t stride, float* out) {
     u[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xEE);
   }
   for (int i = 0; i < 4; ++i) {
-    _mm256_storeu_ps(out + 16 * i, _mm256_permute2f128_ps(u[i], u[i + 4], 0x20));
-    _mm256_storeu_ps(out + 16 * (i + 4), _mm256_permute2f128_ps(u[i], u[i + 4], 0x31));
+    _mm256_storeu_ps(out + out_stride * i, _mm256_permute2f128_ps(u[i], u[i + 4], 0x20));
+    _mm256_storeu_ps(out + out_stride * (i + 4), _mm256_permute2f128_ps(u[i], u[i + 4], 0x31));
   }
 }
 
@@ -91,8 +111,15 @@ void pack_rows(int rows, int64_t K, const float* a, int64_t row_stride, int64_t 
     }
     return;
   }
+  int64_t done = 0;
+  if (col_stride == 1 && rows >= 8) {  // rows 0..7 and the last eight, which may overlap
+    for (; done + 8 <= K; done += 8) {
+      transpose8(a + done, row_stride, out + done * rows, rows);
+      if (rows > 8) transpose8(a + (rows - 8) * row_stride + done, row_stride, out + done * rows + rows - 8, rows);
+    }
+  }
   // Sixteen k at a time: every row's cache line is read once.
-  for (int64_t k0 = 0; k0 < K; k0 += 16) {
+  for (int64_t k0 = done; k0 < K; k0 += 16) {
     const int64_t end = k0 + 16 < K ? k0 + 16 : K;
     for (int r = 0; r < rows; ++r) {
       const float* row = a + r * row_stride;
@@ -109,8 +136,8 @@ void pack_panel(int columns, int64_t K, const float* b, int64_t row_stride, int6
   int64_t k = 0;
   if (columns == 16 && row_stride == 1) {
     for (; k + 8 <= K; k += 8) {
-      transpose8(b + k, col_stride, out + 16 * k);
-      transpose8(b + k + 8 * col_stride, col_stride, out + 16 * k + 8);
+      transpose8(b + k, col_stride, out + 16 * k, 16);
+      transpose8(b + k + 8 * col_stride, col_stride, out + 16 * k + 8, 16);
     }
   }
   for (; k < K; ++k) {

@@ -19,7 +19,7 @@ constexpr int panels_for(int rows) {
 }
 
 /// c[r, 16 p + lane] (+)= sum_k a[k * a_stride + r] * panels[p][16 k + lane], r < MR, p < NP.
-template <int MR, int NP>
+template <int MR, int NP, bool kStream = false>
 static inline void tile(int64_t K, const float* a, int64_t a_stride, const float* const* panels, float* c, int64_t ldc,
                         bool accumulate) {
   F32x16 acc[MR][NP];
@@ -36,7 +36,7 @@ static inline void tile(int64_t K, const float* a, int64_t a_stride, const float
 #pragma GCC unroll 16
     for (int p = 0; p < NP; ++p) {
       bk[p] = load(b[p] + 16 * k);
-      if (MR <= 4) _mm_prefetch(reinterpret_cast<const char*>(b[p] + 16 * k + 512), _MM_HINT_T0);  // few rows: a stream
+      if (kStream) _mm_prefetch(reinterpret_cast<const char*>(b[p] + 16 * k + 512), _MM_HINT_T0);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < MR; ++r) {

@@ -9,7 +9,7 @@ using torch::Tensor;
 
 namespace {
 // Below this many rows a product without gradients streams a packed weight; above, packing as it goes costs little.
-constexpr int64_t kPackedRows = 96;
+constexpr int64_t kPackedRows = 384;
 }  // namespace
 
 LinearImpl::LinearImpl(int64_t in, int64_t out, bool has_bias, at::TensorOptions options) {

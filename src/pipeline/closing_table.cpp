@@ -26,10 +26,10 @@ std::string grpo_lines(const nlohmann::json& s) {
   if (!evaluations.empty()) {
     const auto &first = evaluations.front(), &last = evaluations.back();
     out += line(cat("held-out problems: ", first.at("eval_problems").get<double>()), "before", "after");
+    out += line("accuracy", percent(first, "eval_accuracy"), percent(last, "eval_accuracy"));
     for (const auto& [key, value] : last.items()) {
-      if (key == "eval_accuracy" || (key.starts_with("eval_") && value.get<double>() <= 1.0 && key != "eval_truncated" &&
-                                     key != "eval_problems" && key != "eval_tokens_mean")) {
-        out += line(key.substr(5), percent(first, key), percent(last, key));
+      if (key.starts_with("eval_reward_") && key != "eval_reward_accuracy") {
+        out += line(key.substr(12), percent(first, key), percent(last, key));
       }
     }
     out += line("tokens per answer", cat(first.at("eval_tokens_mean").get<double>()), cat(last.at("eval_tokens_mean").get<double>()));

@@ -314,7 +314,7 @@ Metrics GrpoStage::evaluate_if_due() {
                                {context_.seed, stage_id((context_.stage + "/eval").c_str()), static_cast<uint32_t>(step_)});
   eval_s_ += monotonic_s() - start_s;
   Metrics metrics{{"eval_accuracy", result.accuracy}};
-  for (const auto& [name, value] : result.parts) metrics.emplace_back("eval_" + name, value);
+  for (const auto& [name, value] : result.parts) metrics.emplace_back("eval_reward_" + name, value);
   metrics.emplace_back("eval_tokens_mean", result.mean_tokens);
   metrics.emplace_back("eval_truncated", result.truncated);
   metrics.emplace_back("eval_problems", static_cast<double>(result.problems));

@@ -1,0 +1,83 @@
+#include <csignal>
+
+#include "command_line.h"
+#include "commands.h"
+#include "r1/pipeline/run.h"
+#include "r1/train/stage_loop.h"
+#include "r1/util/stop_signal.h"
+#include "run_support.h"
+
+namespace r1::apps {
+
+int interruptible(const std::string& run_dir, const std::function<void()>& work) {
+  install_stop_signals();
+  try {
+    work();
+  } catch (const train::Interrupted& stopped) {
+    std::fprintf(stderr,
+                 "r1: stopped by %s; the checkpoint of the last finished step is complete. Go on with `r1 "
+                 "resume %s`.\n",
+                 stopped.signal == SIGINT ? "Ctrl-C" : "SIGTERM", run_dir.c_str());
+    return 128 + stopped.signal;
+  }
+  return 0;
+}
+
+void add_run_command(CLI::App& app, Action& action) {
+  struct Options {
+    std::string config;
+    std::vector<std::string> overrides;
+    bool plan = false;
+  };
+  auto options = std::make_shared<Options>();
+  auto* command = app.add_subcommand("run", "run all stages of a config in a new run directory");
+  command->add_option("config", options->config, "YAML file")->required();
+  command->add_option("overrides", options->overrides,
+                      "key=value: replaces a key; list items by index: pipeline.1.steps=20");
+  command->add_flag("--plan", options->plan, "print batch arithmetic and memory, then stop");
+  set_examples(
+      *command,
+      "  r1 run configs/tiny/r1_zero.yaml\n"
+      "  r1 run configs/tiny/r1_zero.yaml name=second seed=2 pipeline.1.group_size=16\n"
+      "Ctrl-C ends after the running step with a checkpoint (exit code 130); a second Ctrl-C at once.\n");
+  command->callback([options, &action] {
+    action = [options] {
+      const auto config = pipeline::RunConfig::load(options->config, options->overrides);
+      if (options->plan) {
+        std::fputs(pipeline::describe_plan(config).c_str(), stdout);
+        return 0;
+      }
+      std::string line = "r1 run " + options->config;
+      for (const auto& item : options->overrides) line += " " + item;
+      return interruptible(config.run_dir.string(), [&] { pipeline::run(config, line); });
+    };
+  });
+}
+
+void add_resume_command(CLI::App& app, Action& action) {
+  struct Options {
+    std::string run_dir;
+    std::vector<std::string> overrides;
+    bool allow_changes = false;
+  };
+  auto options = std::make_shared<Options>();
+  auto* command = app.add_subcommand("resume", "go on with a run from its newest complete checkpoint");
+  command->add_option("run_dir", options->run_dir, "folder that `r1 run` made")->required();
+  command->add_option("overrides", options->overrides,
+                      "key=value: changed keys; those that alter results are refused");
+  command->add_flag("--allow-changes", options->allow_changes, "accept changed keys that alter results");
+  set_examples(*command,
+               "  r1 resume runs/tiny_r1_zero\n"
+               "  r1 resume runs/tiny_r1_zero checkpoint.every_steps=10\n"
+               "The rest equals the unbroken run bit for bit; `r1 verify-resume` proves it.\n");
+  command->callback([options, &action] {
+    action = [options] {
+      return interruptible(options->run_dir, [&] {
+        pipeline::resume(options->run_dir, options->overrides, options->allow_changes,
+                         "r1 resume " + options->run_dir);
+      });
+    };
+  });
+}
+
+}  // namespace r1::apps

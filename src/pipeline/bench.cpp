@@ -1,0 +1,232 @@
+#include "r1/pipeline/bench.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+
+#include "kernels/parallel.h"
+#include "r1/algo/grpo_loss.h"
+#include "r1/model/transformer.h"
+#include "r1/rollout/engine.h"
+#include "r1/train/batch.h"
+#include "r1/train/optimizer.h"
+#include "r1/train/stage.h"
+#include "r1/ops/ops.h"
+#include "r1/util/progress.h"
+#include "r1/util/random.h"
+
+namespace r1::pipeline {
+namespace {
+
+struct BenchConfig {
+  model::ModelConfig model;
+  std::filesystem::path model_path;
+  int64_t rows = 4, tokens_per_row = 256;
+  int64_t sequences = 32, prompt_tokens = 64, new_tokens = 32, max_batch = 256;
+  int64_t prompts = 8, completions = 8, completion_tokens = 8;
+  double kl_coef = 0.001;
+  int64_t micro_batch_tokens = 1024, repeats = 3, warmup = 1, threads = 0;
+
+  static BenchConfig load(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+    BenchConfig c;
+    const auto node = ConfigNode::load(file, overrides);
+    const auto model = node.child("model");
+    if (model.has("path")) {
+      model.read("path", c.model_path);
+      c.model = model::open_weights(c.model_path)->config();
+    } else {
+      c.model = model::ModelConfig::parse(model);
+    }
+    for (const auto& [key, value] : std::vector<std::pair<std::string, int64_t*>>{
+             {"rows", &c.rows}, {"tokens_per_row", &c.tokens_per_row}, {"sequences", &c.sequences},
+             {"prompt_tokens", &c.prompt_tokens}, {"new_tokens", &c.new_tokens}, {"max_batch", &c.max_batch},
+             {"prompts", &c.prompts}, {"completions", &c.completions}, {"completion_tokens", &c.completion_tokens},
+             {"micro_batch_tokens", &c.micro_batch_tokens}, {"repeats", &c.repeats}}) {
+      node.read(key, *value, at_least<int64_t>(1));
+    }
+    node.read("warmup", c.warmup, at_least<int64_t>(0));
+    node.read("threads", c.threads, at_least<int64_t>(0));
+    node.read("kl_coef", c.kl_coef, at_least(0.0));
+    node.reject_unknown_keys();
+    return c;
+  }
+
+  model::Transformer make_model() const {
+    model::Transformer m(model);
+    if (model_path.empty()) {
+      m->initialize(1);
+    } else {
+      m->load_weights(*model::open_weights(model_path));
+    }
+    return m;
+  }
+};
+
+std::vector<int32_t> random_tokens(int64_t count, int64_t vocab_size, uint32_t stream) {
+  std::vector<int32_t> out;
+  for (int64_t i = 0; i < count; ++i) {
+    const DrawKey key{.seed = 1, .stream = Stream::kTest, .prompt = stream, .position = static_cast<uint32_t>(i)};
+    out.push_back(static_cast<int32_t>(draw_below(key, static_cast<uint64_t>(vocab_size))));
+  }
+  return out;
+}
+
+template <typename Fn>
+nlohmann::json timed(const BenchConfig& c, const std::string& name, int64_t tokens, double flop, const Fn& fn) {
+  std::vector<double> seconds;
+  for (int64_t i = 0; i < c.warmup + c.repeats; ++i) {
+    const double start_s = monotonic_s();
+    fn(i);
+    if (i >= c.warmup) seconds.push_back(monotonic_s() - start_s);
+  }
+  auto sorted = seconds;
+  std::sort(sorted.begin(), sorted.end());
+  const double median = sorted[sorted.size() / 2];
+  return {{"name", name},
+          {"tokens", tokens},
+          {"seconds", median},
+          {"tokens_per_s", static_cast<double>(tokens) / median},
+          {"seconds_all", seconds},
+          {"gflop", flop / 1e9},
+          {"gflops_per_s", flop / median / 1e9},
+          {"parameters", c.model.num_parameters()},
+          {"threads", kernels::num_threads()}};
+}
+
+// Multiply-adds of the matrices a token passes, times two; the head apart, since not every token meets it.
+double body_flop(const model::ModelConfig& m) {
+  return 2.0 * static_cast<double>(m.num_parameters() - m.vocab_size * m.hidden_size * (m.tie_embeddings ? 1 : 2));
+}
+double head_flop(const model::ModelConfig& m) { return 2.0 * static_cast<double>(m.vocab_size * m.hidden_size); }
+
+nlohmann::json bench_text(const BenchConfig& c, bool train_step) {
+  auto model = c.make_model();
+  train::AdamW optimizer(train::trainable_parameters(model), {});
+  std::vector<train::TokenTree> trees;
+  for (int64_t r = 0; r < c.rows; ++r) {
+    auto tokens = random_tokens(c.tokens_per_row, c.model.vocab_size, static_cast<uint32_t>(r));
+    trees.push_back({{tokens[0]}, {std::vector<int32_t>(tokens.begin() + 1, tokens.end())}});
+  }
+  const auto batches = train::pack_micro_batches(trees, c.micro_batch_tokens);
+  const int64_t tokens = c.rows * c.tokens_per_row;
+  const double flop = (body_flop(c.model) + head_flop(c.model)) * static_cast<double>(tokens);
+  if (!train_step) {
+    const torch::NoGradGuard no_grad;
+    return timed(c, "forward", tokens, flop, [&](int64_t) {
+      for (const auto& b : batches) {
+        model->logprobs(ops::embedding(b.rows_M, model->hidden(b.tokens_N, b.layout)), b.targets_M, 1.0);
+      }
+    });
+  }
+  return timed(c, "train", tokens, 3 * flop, [&](int64_t) {
+    optimizer.zero_grad();
+    for (const auto& b : batches) {
+      const auto hidden = ops::embedding(b.rows_M, model->hidden(b.tokens_N, b.layout));
+      (-std::get<0>(model->logprobs(hidden, b.targets_M, 1.0)).sum() / static_cast<double>(tokens)).backward();
+    }
+    optimizer.step(1e-5);
+  });
+}
+
+std::vector<rollout::Prompt> random_prompts(const BenchConfig& c, int64_t count) {
+  std::vector<rollout::Prompt> prompts;
+  for (int64_t i = 0; i < count; ++i) {
+    prompts.push_back({random_tokens(c.prompt_tokens, c.model.vocab_size, static_cast<uint32_t>(i)), static_cast<uint32_t>(i)});
+  }
+  return prompts;
+}
+
+rollout::SamplingConfig full_length(int64_t tokens) {
+  rollout::SamplingConfig sampling;
+  sampling.max_completion_tokens = tokens;
+  sampling.stop_at_eos = false;
+  return sampling;
+}
+
+nlohmann::json bench_rollout(const BenchConfig& c) {
+  auto model = c.make_model();
+  rollout::Engine engine(model, Tokenizer::characters("0", {}), {.max_batch = c.max_batch});
+  const auto prompts = random_prompts(c, c.sequences);
+  const int64_t tokens = c.sequences * c.new_tokens;
+  const double flop = static_cast<double>(c.sequences * (c.prompt_tokens + c.new_tokens)) * body_flop(c.model) +
+                      static_cast<double>(tokens) * head_flop(c.model);
+  return timed(c, "rollout", tokens, flop, [&](int64_t i) {
+    engine.sample(prompts, 1, full_length(c.new_tokens), {1, 0, static_cast<uint32_t>(i)});
+  });
+}
+
+nlohmann::json bench_grpo(const BenchConfig& c) {
+  auto model = c.make_model();
+  model::Transformer reference{nullptr};
+  if (c.kl_coef > 0) {
+    reference = model::Transformer(c.model);
+    reference->copy_from(*model);
+  }
+  train::AdamW optimizer(train::trainable_parameters(model), {});
+  rollout::Engine engine(model, Tokenizer::characters("0", {}), {.max_batch = c.max_batch});
+  const auto prompts = random_prompts(c, c.prompts);
+  algo::GrpoLossConfig loss_config;
+  loss_config.kl_coef = c.kl_coef;
+  const int64_t sequences = c.prompts * c.completions, tokens = sequences * c.completion_tokens;
+  const double packed = static_cast<double>(c.prompts * c.prompt_tokens + sequences * (c.completion_tokens - 1));
+  const double once = packed * body_flop(c.model) + static_cast<double>(tokens) * head_flop(c.model);
+  double rollout_s = 0, reference_s = 0, update_s = 0;
+  auto result = timed(c, "grpo", tokens, once * (c.kl_coef > 0 ? 5 : 4), [&](int64_t step) {
+    double at = monotonic_s();
+    const auto lap = [&at](double& sum) { const double now = monotonic_s(); sum += now - at; at = now; };
+    const auto groups = engine.sample(prompts, c.completions, full_length(c.completion_tokens), {1, 0, static_cast<uint32_t>(step)});
+    lap(rollout_s);
+    std::vector<train::TokenTree> trees;
+    for (const auto& g : groups) {
+      train::TokenTree tree{g.prompt.tokens, {}};
+      for (const auto& completion : g.completions) tree.continuations.push_back(completion.tokens);
+      trees.push_back(std::move(tree));
+    }
+    optimizer.zero_grad();
+    for (const auto& b : train::pack_micro_batches(trees, c.micro_batch_tokens)) {
+      algo::GrpoBatch terms;
+      terms.num_sequences = static_cast<int64_t>(b.members.size());
+      terms.sequence_N = b.sequence_M;
+      terms.mask_N = torch::ones({b.targets_M.size(0)}, torch::kBool);
+      std::vector<float> recorded, advantages;
+      for (const auto& [tree, index] : b.members) {
+        const auto& logprobs = groups[tree].completions[index].rollout_logprobs;
+        recorded.insert(recorded.end(), logprobs.begin(), logprobs.end());
+        advantages.push_back(index % 2 == 0 ? 1.0f : -1.0f);
+      }
+      terms.rollout_logprobs_N = torch::tensor(recorded);
+      terms.advantages_M = torch::tensor(advantages);
+      const auto score = [&](model::Transformer& m) {
+        return std::get<0>(m->logprobs(ops::embedding(b.rows_M, m->hidden(b.tokens_N, b.layout)), b.targets_M, 1.0));
+      };
+      if (!reference.is_empty()) {
+        const torch::NoGradGuard no_grad;
+        terms.reference_logprobs_N = score(reference);
+        lap(reference_s);
+      }
+      algo::grpo_loss(score(model), terms, {sequences, tokens, c.completion_tokens}, loss_config).loss.backward();
+    }
+    optimizer.step(1e-6);
+    lap(update_s);
+  });
+  const auto n = static_cast<double>(c.warmup + c.repeats);
+  result["rollout_seconds"] = rollout_s / n;
+  result["reference_seconds"] = reference_s / n;
+  result["update_seconds"] = update_s / n;
+  return result;
+}
+
+}  // namespace
+
+nlohmann::json bench(const std::string& what, const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  const auto c = BenchConfig::load(file, overrides);
+  if (c.threads > 0) {
+    torch::set_num_threads(static_cast<int>(c.threads));
+    kernels::set_num_threads(static_cast<int>(c.threads));
+  }
+  if (what == "rollout") return bench_rollout(c);
+  if (what == "grpo") return bench_grpo(c);
+  return bench_text(c, what == "train");
+}
+
+}  // namespace r1::pipeline
