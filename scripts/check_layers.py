@@ -29,9 +29,11 @@ ALLOWED = {
     "algo": {"ops", "util"},
     "model": {"ops", "dist", "util"},
     "rollout": {"model", "tokenizer", "ops", "util"},
-    "train": {"model", "data", "rollout", "reward", "algo", "dist", "tokenizer", "ops", "util"},
-    "pipeline": {"train", "model", "data", "rollout", "reward", "algo", "dist", "tokenizer", "ops", "util"},
-    "apps": {"pipeline", "util"},
+    # kernels: for the thread pool and the name of the instruction set, and train for AdamW's pass
+    "train": {"model", "data", "rollout", "reward", "algo", "dist", "tokenizer", "ops", "kernels", "util"},
+    "pipeline": {"train", "model", "data", "rollout", "reward", "algo", "dist", "tokenizer", "ops", "kernels", "util"},
+    # the pipes (tokenize, logprobs, generate, import, export, doctor) work on one module each
+    "apps": {"pipeline", "train", "rollout", "model", "tokenizer", "ops", "kernels", "util"},
 }
 NO_TORCH = {"util", "tokenizer", "data", "reward"}
 SOURCE_ENDINGS = (".h", ".cpp", ".cu", ".cuh")

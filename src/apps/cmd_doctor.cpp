@@ -1,0 +1,66 @@
+// r1 doctor: what this machine is, whether it computes exactly, how fast it is.
+#include <ATen/Context.h>
+
+#include <cstdio>
+
+#include "command_line.h"
+#include "commands.h"
+#include "doctor_probes.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/parallel.h"
+#include "machine.h"
+#include "output.h"
+#include "r1/util/strings.h"
+#include "version.h"
+
+namespace r1::apps {
+namespace {
+
+void line(const std::string& name, const std::string& value) {
+  char head[32];
+  std::snprintf(head, sizeof(head), "%-14s", name.c_str());
+  print(cat(head, value, "\n"));
+}
+
+std::string rounded(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.1f", value);
+  return text;
+}
+
+int doctor() {
+  const Machine m = describe_machine();
+  line("program", version_line());
+  line("CPU", cat(m.cpu, ", ", m.cores, " cores, ", kernels::num_threads(), " threads used, kernels for ",
+                  kernels::isa_name(kernels::cpu_isa())));
+  line("memory", cat(human_bytes(static_cast<double>(m.available_bytes)), " available of ",
+                     human_bytes(static_cast<double>(m.memory_bytes))));
+  line("disk", cat(human_bytes(static_cast<double>(m.disk_free_bytes)), " free in this folder"));
+  line("GPU",
+       cat(m.gpu_present ? "/dev/nvidia0 is there" : "none (no /dev/nvidia0)",
+           at::hasCUDA() ? "; this build has CUDA" : "; this build has no CUDA and computes on the CPU"));
+  bool exact = true;
+  const Gemm gemm = [](int64_t M, int64_t N, int64_t K, kernels::MatrixView a, kernels::MatrixView b,
+                       float* c, int64_t ldc) { kernels::gemm(M, N, K, a, b, c, ldc); };
+  for (const Probe& probe : {probe_product_rows(gemm), probe_cached_decoding(probe_model())}) {
+    line("exactness", cat(probe.passed ? "ok    " : "FAILED", " ", probe.name, ": ", probe.found));
+    exact = exact && probe.passed;
+  }
+  line("speed", cat(rounded(gemm_gflops()), " GFLOP/s float32 product of 1024^3, ",
+                    rounded(copy_gigabytes_per_s()), " GB/s copy (read + write)"));
+  line("verdict",
+       exact ? "ready: texts and log-probabilities do not depend on the batch"
+             : "NOT exact: sampler and trainer would disagree; report this machine's CPU and compiler");
+  return exact ? 0 : 1;
+}
+
+}  // namespace
+
+void add_doctor_command(CLI::App& app, Action& action) {
+  auto* command =
+      app.add_subcommand("doctor", "is this machine ready? versions, memory, exactness, speed; takes 3 s");
+  set_examples(*command, "  r1 doctor\n");
+  command->callback([&action] { action = doctor; });
+}
+
+}  // namespace r1::apps
