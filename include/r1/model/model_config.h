@@ -71,7 +71,8 @@ struct ModelConfig {
   static ModelConfig from_hf_json(const nlohmann::json& json, const std::string& where);
   static ModelConfig from_gguf(const GgufFile& file);
   /// The `model:` section; head_dim defaults to hidden_size / num_heads, num_kv_heads to num_heads, qkv_bias
-  /// and qk_norm to what the architecture has. vocab_size may be absent (0): the tokenizer sets it.
+  /// and qk_norm to what the architecture has. vocab_size may be absent (0): the caller sets it from the tokenizer
+  /// and then calls validate, which checks the token ids against it.
   static ModelConfig parse(ConfigNode node);
 
   nlohmann::json to_hf_json() const;  ///< what transformers' AutoConfig reads
