@@ -1,5 +1,5 @@
 // tokenizer_pipe <tokenizer> [<pretokenizer> [special ...]] < texts.bin > ids.bin
-// tokenizer_pipe --save <folder> <tokenizer> [...]
+// tokenizer_pipe [--passes n] [--save <folder>] <tokenizer> [...]
 //
 // texts.bin: per text a little-endian uint32 length and that many bytes; ids.bin: per text a uint32 count and
 // that many int32 ids. Encoding seconds (reading and writing excluded) go to standard error as JSON. With
@@ -32,8 +32,12 @@ uint32_t read_u32(const std::string& in, size_t at) {
 int run(std::vector<std::string> args) {
   using clock = std::chrono::steady_clock;
   std::string folder;
-  if (args.size() > 2 && args[0] == "--save") {
-    folder = args[1];
+  int passes = 3;
+  while (args.size() > 2 && args[0].starts_with("--")) {
+    if (args[0] == "--save")
+      folder = args[1];
+    else
+      passes = std::stoi(args[1]);
     args.erase(args.begin(), args.begin() + 2);
   }
   const auto start = clock::now();
@@ -56,7 +60,7 @@ int run(std::vector<std::string> args) {
   std::vector<std::vector<int32_t>> ids;
   ids.reserve(texts.size());
   double best = 1e9;
-  for (int pass = 0; pass < 3; ++pass) {
+  for (int pass = 0; pass < passes; ++pass) {
     ids.clear();
     const auto t0 = std::clock();
     for (const auto& text : texts) ids.push_back(tokenizer.encode(text));
