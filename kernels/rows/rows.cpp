@@ -93,7 +93,7 @@ void logsumexp(int64_t N, int64_t V, const float* logits, float inv_temperature,
       float maximum = 0;
       double total = 0, weighted = 0;
       R1_CPU_CALL(softmax_sums, V, logits + n * V, inv_temperature, &maximum, &total, &weighted);
-      lse[n] = static_cast<float>(maximum + std::log(total));
+      lse[n] = std::isnan(weighted) ? std::numeric_limits<float>::quiet_NaN() : static_cast<float>(maximum + std::log(total));
       if (entropy != nullptr) entropy[n] = static_cast<float>(std::log(total) - weighted / total);
     }
   });

@@ -24,7 +24,7 @@ void rope(int64_t N, int64_t H, int64_t D, const float* x_NHD, const int64_t* po
           const float* sin_PD2, float direction, float* y_NHD);
 
 /// For z = logits[n,:] * inv_temperature:  lse[n] = log sum_v e^z,  entropy[n] = lse - sum_v softmax(z)_v z_v (nats).
-/// Partial sums of 1,024 terms in float32, their total in float64. entropy_N may be null.
+/// Partial sums of 1,024 terms in float32, their total in float64. A NaN logit makes both NaN. entropy_N may be null.
 void logsumexp(int64_t N, int64_t V, const float* logits_NV, float inv_temperature, float* lse_N, float* entropy_N);
 
 /// In place: logits -> d(sum_n grad[n] * logprob[n, target[n]]) / d logits

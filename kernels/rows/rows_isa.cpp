@@ -99,7 +99,8 @@ void softmax_sums(int64_t V, const float* logits, float scale, float* maximum, d
       const F32x16 z = sub(mul(load_first(logits + v, count), s), mv);
       const F32x16 e = keep_first(exp(z), count);
       e_acc = add(e_acc, e);
-      ez_acc = fma(e, max(z, set(-1e30f)), ez_acc);  // a masked -inf has e = 0: keep 0 * inf out
+      // A masked -inf has e = 0: keep 0 * inf out. `max` returns its second operand for NaN, so a NaN logit gets through.
+      ez_acc = fma(e, max(set(-1e30f), z), ez_acc);
     }
     e_sum += sum_double(e_acc);
     ez_sum += sum_double(ez_acc);

@@ -62,7 +62,7 @@ std::string closing_table(const RunConfig& config, const RunDirectory& directory
   }
   const auto path = directory.path();
   out += cat("all stages ", human_seconds(total), "\n\nmetrics      ", (path / "metrics.jsonl").string(), "\nTensorBoard  ",
-             (path / "tb").string(), "\nsamples      ", (path / "rollouts").string(), "/step-*.jsonl.zst\nweights      ",
+             (path / "tb").string(), "\nsamples      ", (path / "rollouts").string(), "/<stage>/step-*.jsonl.zst\nweights      ",
              (path / "checkpoints" / config.stages.back().name / "latest").string(), " (a Hugging Face directory)\n");
   return out;
 }

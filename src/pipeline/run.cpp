@@ -17,20 +17,39 @@
 namespace r1::pipeline {
 namespace {
 
-train::TextSource make_texts(const RunConfig& config, const TextDataConfig& data, const std::string& stage) {
+// All that the stages read, loaded before anything else: a missing file must not stop a run after hours.
+struct RunData {
+  std::optional<ProblemSet> problems;
+  std::map<std::string, std::vector<TextExample>> texts;  // by stage
+};
+
+RunData load_data(const RunConfig& config) {
+  RunData data;
+  for (const auto& entry : config.stages) {
+    if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) {
+      if (!text->data.worked) data.texts[entry.name] = read_text_examples(text->data.file);
+    } else if (!data.problems) {
+      data.problems = load_problems(config.require_problems());
+    }
+  }
+  return data;
+}
+
+train::TextSource make_texts(const RunConfig& config, const TextDataConfig& data, const std::string& stage, const RunData& loaded) {
   if (data.worked) {
     const auto corpus = std::make_shared<WorkedArithmetic>(std::get<ArithmeticConfig>(config.problems->source), *data.worked, config.seed);
     return [corpus](int64_t i) { return corpus->document(i).text; };
   }
-  return train::shuffled_texts(read_text_examples(data.file), config.seed, stage);
+  return train::shuffled_texts(loaded.texts.at(stage), config.seed, stage);
 }
 
-std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const StageEntry& entry, const train::StageContext& context) {
+std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const StageEntry& entry, const train::StageContext& context,
+                                         const RunData& data) {
   if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) {
-    return std::make_unique<train::TextStage>(context, text->config, make_texts(config, text->data, entry.name));
+    return std::make_unique<train::TextStage>(context, text->config, make_texts(config, text->data, entry.name, data));
   }
   return std::make_unique<train::GrpoStage>(context, std::get<train::GrpoStageConfig>(entry.config), Reward(*config.reward),
-                                            load_problems(config.require_problems()));
+                                            *data.problems);
 }
 
 // Weights that a stage begins with: the newest checkpoint of the last complete stage, else the config's.
@@ -46,7 +65,7 @@ void load_start(const RunConfig& config, const std::filesystem::path& run_dir, c
   }
 }
 
-void run_stages(const RunConfig& config, const RunDirectory& directory, bool resumed) {
+void run_stages(const RunConfig& config, const RunData& data, const RunDirectory& directory, bool resumed) {
   if (config.threads > 0) {
     torch::set_num_threads(static_cast<int>(config.threads));
     kernels::set_num_threads(static_cast<int>(config.threads));
@@ -68,7 +87,7 @@ void run_stages(const RunConfig& config, const RunDirectory& directory, bool res
     if (!loaded) load_start(config, directory.path(), last_stage, model);
     loaded = true;
     train::StageContext context{entry.name, directory.path(), config.seed, model, tokenizer, true};
-    const auto stage = make_stage(config, entry, context);
+    const auto stage = make_stage(config, entry, context, data);
     const auto summary = train::run_stage(*stage, context, {config.checkpoint, resumed});
     directory.finish_stage(entry.name, summary);
     last_stage = entry.name;
@@ -79,8 +98,7 @@ void run_stages(const RunConfig& config, const RunDirectory& directory, bool res
 
 // Keys whose change alters no result: they may differ on resume.
 bool is_harmless(const std::string& key) {
-  for (const char* part : {"checkpoint.", "threads", "run_dir", "name", ".micro_batch_tokens", ".activation_checkpointing", ".rollout.",
-                           ".log_rollouts"}) {
+  for (const char* part : {"checkpoint.", "threads", "run_dir", "name", ".activation_checkpointing", ".rollout.", ".log_rollouts"}) {
     const std::string_view p = part;
     if (p.starts_with('.') ? key.find(p) != std::string::npos : key == p || (p.ends_with('.') && key.starts_with(p))) return true;
   }
@@ -90,8 +108,9 @@ bool is_harmless(const std::string& key) {
 }  // namespace
 
 void run(const RunConfig& config, const std::string& command_line) {
+  const auto data = load_data(config);
   const auto directory = RunDirectory::create(config, command_line);
-  run_stages(config, directory, false);
+  run_stages(config, data, directory, false);
 }
 
 void resume(const std::filesystem::path& run_dir, const std::vector<std::string>& overrides, bool allow_changes,
@@ -121,7 +140,7 @@ void resume(const std::filesystem::path& run_dir, const std::vector<std::string>
                     "run, or say --allow-changes."));
   }
   for (const auto& line : matters) log_warning("changed, and results will differ from the unbroken run: " + line);
-  run_stages(config, directory, true);
+  run_stages(config, load_data(config), directory, true);
 }
 
 train::EvalResult evaluate_model(const RunConfig& config, const std::filesystem::path& model_path, int64_t problems) {

@@ -36,6 +36,11 @@ GrpoStageConfig GrpoStageConfig::parse(ConfigNode node) {
         "the whole distribution in training (temperature above 0, top_k 0, top_p 1, min_p 0)",
         "The trainer's ratios need the probabilities that were sampled from; eval.sampling may cut as it likes.");
   }
+  if (c.loss.overlong.soft_penalty_tokens > c.sampling.max_completion_tokens) {
+    node.child("loss").child("overlong").reject("soft_penalty_tokens",
+                                                cat("at most sampling.max_completion_tokens, ", c.sampling.max_completion_tokens),
+                                                "The penalty begins that many tokens before the limit.");
+  }
   if (c.loss.constant_length == 0) c.loss.constant_length = c.sampling.max_completion_tokens;
   if (c.update.schedule.total_steps == 0) c.update.schedule.total_steps = c.steps;
   return c;

@@ -168,7 +168,7 @@ void GrpoStage::log_rollouts(const std::vector<Sampled>& groups) const {
                       s.problem.answer, s.advantages[g]});
     }
   }
-  write_rollout_log(context_.run_dir / "rollouts", step_ + 1, rows);
+  write_rollout_log(context_.run_dir / "rollouts" / context_.stage, step_ + 1, rows);
 }
 
 // One optimizer update on groups [first, first + count).
@@ -225,7 +225,7 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
     const auto loss = algo::grpo_loss(logprobs_M, terms, scale, config_.loss);
     loss.loss.backward();
     loss_sum += loss.loss.item<double>();
-    entropy_sum += entropy_M.sum(torch::kDouble).item<double>();
+    entropy_sum += (entropy_M * terms.mask_N).sum(torch::kDouble).item<double>();
     trained_tokens_ += batch.targets_M.size(0);
     stats.add(loss.stats);
   }

@@ -43,6 +43,17 @@ TEST(Logsumexp, MaskedLogitsCountForNothing) {
   EXPECT_NEAR(std::log(2.0), entropy, 1e-6);
 }
 
+TEST(Logsumexp, ANanLogitIsNotLost) {
+  for (const int64_t at : {0, 5, 17, 39}) {
+    auto logits = random_floats(40, 9);
+    logits[static_cast<size_t>(at)] = std::numeric_limits<float>::quiet_NaN();
+    float lse = 0, entropy = 0;
+    logsumexp(1, 40, logits.data(), 1.0f, &lse, &entropy);
+    EXPECT_TRUE(std::isnan(lse)) << at;
+    EXPECT_TRUE(std::isnan(entropy)) << at;
+  }
+}
+
 TEST(SoftmaxWeights, SumToTheBlocks) {
   const int64_t V = 2500;
   const auto logits = random_floats(V, 11, 3);

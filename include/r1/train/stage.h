@@ -30,7 +30,7 @@ struct StageContext {
 struct UpdateConfig {
   AdamWConfig optimizer;              ///< `optimizer:`
   algo::LrSchedule schedule;          ///< `schedule:`
-  int64_t micro_batch_tokens = 2048;  ///< packed tokens computed at once: memory, never the result
+  int64_t micro_batch_tokens = 2048;  ///< packed tokens computed at once: memory; changes results by rounding only
   bool activation_checkpointing = false;
   static UpdateConfig parse(ConfigNode& node);
 };
