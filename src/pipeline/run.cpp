@@ -52,11 +52,19 @@ std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const StageEnt
                                             *data.problems);
 }
 
-// Weights that a stage begins with: the newest checkpoint of the last complete stage, else the config's.
-void load_start(const RunConfig& config, const std::filesystem::path& run_dir, const std::string& last_stage, model::Transformer& model) {
+// Weights that a stage begins with: the last checkpoint of the last complete stage, else the config's. An older checkpoint
+// of that stage will not do: the run would go on from other weights than the unbroken one.
+void load_start(const RunConfig& config, const RunDirectory& directory, const std::string& last_stage, model::Transformer& model) {
   if (!last_stage.empty()) {
-    const auto found = train::newest_checkpoint(run_dir / "checkpoints" / last_stage);
-    if (!found) throw Error(cat((run_dir / "checkpoints" / last_stage).string(), ": no complete checkpoint of the finished stage '", last_stage, "'."));
+    const auto folder = directory.path() / "checkpoints" / last_stage;
+    const int64_t last_step = directory.finished_stage(last_stage)->at("steps");
+    const auto found = train::newest_checkpoint(folder);
+    if (!found || found->step != last_step) {
+      throw Error(cat(folder.string(), ": the last checkpoint of the finished stage '", last_stage, "', of step ", last_step,
+                      ", is not there or damaged; found: ", found ? cat("step ", found->step) : "none", ".\n  Remove ",
+                      (directory.path() / "stages" / (last_stage + ".json")).string(),
+                      " and resume: that stage then goes on from what is left."));
+    }
     train::CheckpointReader(*found).load_group("model", model->named_tensors());
   } else if (config.model_path.empty()) {
     model->initialize(config.seed);
@@ -84,7 +92,7 @@ void run_stages(const RunConfig& config, const RunData& data, const RunDirectory
       last_stage = entry.name;
       continue;
     }
-    if (!loaded) load_start(config, directory.path(), last_stage, model);
+    if (!loaded) load_start(config, directory, last_stage, model);
     loaded = true;
     train::StageContext context{entry.name, directory.path(), config.seed, model, tokenizer, true};
     const auto stage = make_stage(config, entry, context, data);

@@ -18,6 +18,9 @@ void parse_model(ConfigNode node, RunConfig& c) {
                     "Remove this key, or model.path to begin with new weights.");
       }
     }
+    if (!std::filesystem::exists(c.model_path)) {
+      node.reject("path", "a Hugging Face folder or a .gguf file that exists", "Relative paths begin at the working directory.");
+    }
     c.model = model::open_weights(c.model_path)->config();
     return;
   }

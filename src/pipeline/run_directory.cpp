@@ -35,6 +35,16 @@ std::string utc_now() {
   return text;
 }
 
+// Whether `path` holds nothing but what create() had made when it was stopped, before config.yaml, the last thing.
+bool is_half_made(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path / "lock")) return false;
+  for (const auto& entry : std::filesystem::directory_iterator(path)) {
+    const auto name = entry.path().filename().string();
+    if (name != "lock" && name != "tokenizer" && name != "run.json" && !name.ends_with(".tmp")) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 RunDirectory::RunDirectory(std::filesystem::path path) : path_(std::move(path)) {
@@ -55,7 +65,7 @@ RunDirectory::RunDirectory(RunDirectory&& other) noexcept
     : path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)) {}
 
 RunDirectory RunDirectory::create(const RunConfig& config, const std::string& command_line) {
-  if (std::filesystem::exists(config.run_dir)) {
+  if (std::filesystem::exists(config.run_dir) && !is_half_made(config.run_dir)) {
     throw Error(cat(config.run_dir.string(), ": this run directory exists; accepted: one that does not.\n  `r1 resume ",
                     config.run_dir.string(), "` goes on with it; run_dir=<another> or name=<another> begins a new run; nothing was "
                     "changed."));

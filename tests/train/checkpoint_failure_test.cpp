@@ -81,7 +81,8 @@ TEST(CheckpointKill, NewestIsCompleteAfterSigkillAtAnyMoment) {
   policy.keep_last = 2;
   save_checkpoint(dir, steps[0], policy);
   uint64_t noise = 12345;
-  for (int kill = 0; kill < 20; ++kill) {
+  // More than 20 only where a busy machine did not let a single child begin.
+  for (int kill = 0; kill < 20 || (num_interrupted == 0 && kill < 400); ++kill) {
     const pid_t child = ::fork();
     ASSERT_GE(child, 0);
     if (child == 0) {
