@@ -1,5 +1,6 @@
 // Broken vocabularies: each ends in an Error that says where; none in a crash.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -22,7 +23,7 @@ namespace fs = std::filesystem;
 class BadTokenizer : public ::testing::Test {
  protected:
   void SetUp() override {
-    dir_ = fs::temp_directory_path() / "r1_tokenizer_bad";
+    dir_ = fs::temp_directory_path() / ("r1_tokenizer_bad_" + std::to_string(::getpid()));
     fs::remove_all(dir_);
     fs::create_directories(dir_);
   }
