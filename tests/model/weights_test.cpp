@@ -167,7 +167,8 @@ TEST_F(Weights, ShardsHoldEveryTensorOnce) {
     if (entry.path().extension() != ".safetensors") continue;
     ++shards;
     uint64_t bytes = 0;
-    for (const auto& tensor : SafetensorsFile(entry.path()).tensors()) bytes += tensor.bytes.size();
+    const SafetensorsFile file(entry.path());
+    for (const auto& tensor : file.tensors()) bytes += tensor.bytes.size();
     EXPECT_LE(bytes, limit);
     EXPECT_GT(bytes, 0u);
   }

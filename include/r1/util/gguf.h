@@ -111,8 +111,10 @@ class GgufFile {
   std::vector<int64_t> get_ints(const std::string& key) const;
   std::vector<double> get_numbers(const std::string& key) const;
 
-  const std::vector<GgufTensor>& tensors() const { return tensors_; }  ///< in the file's order
-  const GgufTensor* find(const std::string& name) const;               ///< nullptr when absent
+  const std::vector<GgufTensor>& tensors() const& { return tensors_; }  ///< in the file's order
+  const std::vector<GgufTensor>& tensors() && =
+      delete;  ///< a loop over a temporary's tensors would read freed memory
+  const GgufTensor* find(const std::string& name) const;  ///< nullptr when absent
 
  private:
   const GgufValue& at(const std::string& key) const;

@@ -63,7 +63,9 @@ class SafetensorsFile {
 
   const std::filesystem::path& path() const { return file_.path(); }
   /// Sorted by name; the spans live as long as this object.
-  const std::vector<TensorView>& tensors() const { return tensors_; }
+  const std::vector<TensorView>& tensors() const& { return tensors_; }
+  const std::vector<TensorView>& tensors() && =
+      delete;  ///< a loop over a temporary's tensors would read freed memory
   const TensorView* find(const std::string& name) const;  ///< nullptr when absent
   /// Throws Error naming the path and the nearest name when absent.
   const TensorView& at(const std::string& name) const;
