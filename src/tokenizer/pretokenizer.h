@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "regex.h"
+#include "pcre2_regex.h"
 
 namespace r1 {
 
