@@ -1,5 +1,6 @@
 // Finds, verifies and reads checkpoints.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cstring>

@@ -195,7 +195,9 @@ TEST(CheckpointPermission, ReadOnlyFolder) {
   ::chmod(folder.path().c_str(), 0555);
   ::chmod(dir.c_str(), 0555);
   in_child([&] {
-    if (::geteuid() == 0) ASSERT_EQ(::seteuid(65534), 0);
+    if (::geteuid() == 0) {
+      ASSERT_EQ(::seteuid(65534), 0);
+    }
     const std::string text = error_of([&] { save_checkpoint(dir, sample_contents(2)); });
     EXPECT_EQ(text.rfind((dir / "step-000002").string() + ": was not saved", 0), 0u) << text;
     EXPECT_HOLDS(text, "permission denied");
@@ -205,7 +207,9 @@ TEST(CheckpointPermission, ReadOnlyFolder) {
   });
   ::chmod(dir.c_str(), 0);
   in_child([&] {
-    if (::geteuid() == 0) ASSERT_EQ(::seteuid(65534), 0);
+    if (::geteuid() == 0) {
+      ASSERT_EQ(::seteuid(65534), 0);
+    }
     EXPECT_HOLDS(error_of([&] { newest_checkpoint(dir); }), dir.string() + ": cannot list the checkpoints: ");
   });
   ::chmod(folder.path().c_str(), 0755);
