@@ -150,8 +150,9 @@ void add_generate_command(CLI::App& app, Action& action) {
       ->check(from_to(1, 1e6))
       ->capture_default_str();
   command->add_option("--seed", options->seed, "the same seed gives the same text")->capture_default_str();
-  command->add_flag_callback("--ignore-eos", [options] { options->sampling.stop_at_eos = false; },
-                             "do not stop at end-of-sequence tokens");
+  command->add_flag_callback(
+      "--ignore-eos", [options] { options->sampling.stop_at_eos = false; },
+      "do not stop at end-of-sequence tokens");
   command->add_flag("--json", options->json,
                     "one JSON object per completion: ids, logprobs and why it ended too");
   set_examples(

@@ -10,6 +10,7 @@
 #include "json_lines.h"
 #include "model_files.h"
 #include "r1/util/error.h"
+#include "r1/util/safetensors.h"
 #include "r1/util/strings.h"
 #include "scorer.h"
 #include "token_ids.h"
@@ -18,7 +19,7 @@ namespace r1::apps {
 namespace {
 
 struct LogprobsOptions {
-  std::filesystem::path model;
+  std::filesystem::path model, logits;
   std::string dtype = "float32";
   bool cached = false;
   int64_t prefill = 1;
@@ -43,10 +44,25 @@ std::string row_of(const at::Tensor& logprobs, bool float64) {
   return row + "]}";
 }
 
+// Writes tensors under their names.
+void save(const std::filesystem::path& file, const model::NamedTensors& tensors) {
+  std::vector<TensorView> views;
+  for (const auto& [name, tensor] : tensors) {
+    TensorView view;
+    view.name = name;
+    view.dtype = tensor.scalar_type() == torch::kDouble ? TensorDtype::kF64 : TensorDtype::kF32;
+    view.shape = tensor.sizes().vec();
+    view.bytes = {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()};
+    views.push_back(std::move(view));
+  }
+  write_safetensors(file, views);
+}
+
 int logprobs(const LogprobsOptions& options) {
   const bool float64 = options.dtype == "float64";
   Scorer scorer(load_model(options.model, float64 ? torch::kDouble : torch::kFloat), options.temperature);
   const auto& config = scorer.config();
+  model::NamedTensors logits;
   answer_json_lines([&](const nlohmann::json& object) {
     reject_unknown_members(object, {"ids"});
     const auto ids = read_ids(object, config.vocab_size, false);
@@ -54,8 +70,12 @@ int logprobs(const LogprobsOptions& options) {
       throw Error(cat("\"ids\" has ", ids.size(), " tokens; accepted: 1 to ", config.max_positions,
                       ", the model's context. Cut the sequence."));
     }
+    if (!options.logits.empty()) {
+      logits.emplace_back(cat("logits.", logits.size() + 1), scorer.logits(ids).contiguous());
+    }
     return row_of(options.cached ? scorer.cached(ids, options.prefill) : scorer.packed(ids), float64);
   });
+  if (!options.logits.empty()) save(options.logits, logits);
   return 0;
 }
 
@@ -76,6 +96,9 @@ void add_logprobs_command(CLI::App& app, Action& action) {
   command->add_option("--temperature", options->temperature, "divides the logits")
       ->check(from_to(1e-3, 1e3))
       ->capture_default_str();
+  command->add_option("--logits", options->logits,
+                      "also write the logits of the n-th sequence as logits.n, [ids, vocabulary], into this "
+                      ".safetensors file");
   set_examples(*command,
                "  echo '{\"ids\": [33, 34, 1232]}' | r1 logprobs --model MODEL\n"
                "      {\"logprobs\":[log p(34 | 33), log p(1232 | 33 34)]}, natural logarithms\n"

@@ -1,16 +1,14 @@
 #include "gguf_tokenizer.h"
 
-#include <unistd.h>
-
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "r1/tokenizer/tokenizer.h"
 #include "r1/util/error.h"
-#include "r1/util/file.h"
 #include "r1/util/gguf.h"
 #include "r1/util/log.h"
 #include "r1/util/strings.h"
+#include "tokenizer_rules.h"
 
 namespace r1::apps {
 
@@ -76,27 +74,19 @@ void set_special_ids(model::GgufTokenizer& t, const Tokenizer& tokenizer) {
   t.chat_template = tokenizer.chat_template();
 }
 
-// tokenizer.json as Tokenizer::save writes it: its public form, which holds pieces, merges and added tokens.
-nlohmann::json saved_json(const Tokenizer& tokenizer) {
-  const AtomicDirectory scratch(fs::temp_directory_path() /
-                                cat("r1-tokenizer-", ::getpid()));  // never committed
-  tokenizer.save(scratch.staging());
-  return nlohmann::json::parse(read_file(scratch.staging() / "tokenizer.json"));
-}
-
-void set_tokens(model::GgufTokenizer& t, const Tokenizer& tokenizer, const nlohmann::json& json) {
+void set_tokens(model::GgufTokenizer& t, const Tokenizer& tokenizer, const nlohmann::json& rules) {
   const bool byte_level = tokenizer.kind() == "byte_bpe";
   const auto size = static_cast<size_t>(tokenizer.vocab_size());
   t.tokens.assign(size, "");
   t.token_types.assign(size, kUnused);
-  for (const auto& [spelled, id] : json["model"]["vocab"].items()) {
+  for (const auto& [spelled, id] : rules["model"]["vocab"].items()) {
     const bool byte =
         !byte_level && spelled.size() == 6 && spelled.starts_with("<0x") && spelled.back() == '>';
     t.tokens[id.get<size_t>()] = spelled;
     t.token_types[id.get<size_t>()] = byte ? kByte : kNormal;
-    if (json["model"]["unk_token"] == spelled) t.unknown_id = id;
+    if (rules["model"]["unk_token"] == spelled) t.unknown_id = id;
   }
-  for (const auto& token : json["added_tokens"]) {
+  for (const auto& token : rules["added_tokens"]) {
     const auto id = token["id"].get<size_t>();
     t.tokens[id] = token["content"];
     t.token_types[id] = token["special"].get<bool>() ? kControl : kUserDefined;
@@ -104,33 +94,47 @@ void set_tokens(model::GgufTokenizer& t, const Tokenizer& tokenizer, const nlohm
   }
 }
 
-model::GgufTokenizer from_byte_level(const Tokenizer& tokenizer, const nlohmann::json& json,
+// The name of the way to split text, "" when it has none.
+std::string splitting_of(const nlohmann::json& rules) {
+  for (const char* name : kSplittings) {
+    GgufVocabulary least;
+    least.model = "gpt2";
+    least.pre = name;
+    least.tokens = {"a"};
+    const auto known = tokenizer_rules(Tokenizer::gguf(least));
+    if (known["pre_tokenizer"] == rules["pre_tokenizer"] && known["normalizer"] == rules["normalizer"])
+      return name;
+  }
+  return "";
+}
+
+model::GgufTokenizer from_byte_level(const Tokenizer& tokenizer, const nlohmann::json& rules,
                                      const std::string& path) {
   model::GgufTokenizer t;
   t.model = "gpt2";
-  set_tokens(t, tokenizer, json);
-  for (const auto& merge : json["model"]["merges"]) t.merges.push_back(merge.get<std::string>());
+  t.pre = splitting_of(rules);
+  set_tokens(t, tokenizer, rules);
+  for (const auto& merge : rules["model"]["merges"]) t.merges.push_back(merge.get<std::string>());
   set_special_ids(t, tokenizer);
-  for (const char* name : kSplittings) {
-    t.pre = name;
-    if (Tokenizer::gguf(as_vocabulary(t), path).hash() == tokenizer.hash()) return t;
+  if (t.pre.empty()) {
+    throw Error(cat(path, ": GGUF cannot hold this tokenizer: its way to split text is none of ",
+                    join({std::begin(kSplittings), std::end(kSplittings)}, ", "),
+                    ".\n  Export a HF folder instead."));
   }
-  throw Error(cat(path, ": GGUF cannot hold this tokenizer: with none of its ways to split text (",
-                  join({std::begin(kSplittings), std::end(kSplittings)}, ", "),
-                  ") would every text get the same ids.\n  Export a HF folder instead."));
+  return t;
 }
 
-model::GgufTokenizer from_sentencepiece(const Tokenizer& tokenizer, const nlohmann::json& json,
+model::GgufTokenizer from_sentencepiece(const Tokenizer& tokenizer, const nlohmann::json& rules,
                                         const std::string& path) {
   model::GgufTokenizer t;
   t.model = "llama";
-  set_tokens(t, tokenizer, json);
+  set_tokens(t, tokenizer, rules);
   // Merges are in the order of their result's score, and equal results follow each other.
   t.scores.assign(t.tokens.size(), -1e6f);
   std::map<std::string, size_t> ids;
   for (size_t id = 0; id < t.tokens.size(); ++id) ids.emplace(t.tokens[id], id);
   float score = 0;
-  for (const auto& merge : json["model"]["merges"]) {
+  for (const auto& merge : rules["model"]["merges"]) {
     std::string left, right;
     if (merge.is_array()) {
       left = merge[0], right = merge[1];
@@ -208,9 +212,15 @@ model::GgufTokenizer gguf_tokenizer(const fs::path& path) {
                     " end-of-sequence ids; the GGUF file names the first, ", tokenizer.eos_ids().front()));
   }
   if (tokenizer.kind() == "characters") return from_characters(tokenizer, where);
-  const auto json = saved_json(tokenizer);
-  if (tokenizer.kind() == "byte_bpe") return from_byte_level(tokenizer, json, where);
-  return from_sentencepiece(tokenizer, json, where);
+  const auto rules = tokenizer_rules(tokenizer);
+  const auto t = tokenizer.kind() == "byte_bpe" ? from_byte_level(tokenizer, rules, where)
+                                                : from_sentencepiece(tokenizer, rules, where);
+  if (tokenizer_rules(Tokenizer::gguf(as_vocabulary(t), where)) != rules) {
+    throw Error(cat(where,
+                    ": GGUF cannot hold this tokenizer so that every text gets the same ids.\n  "
+                    "Export a HF folder instead."));
+  }
+  return t;
 }
 
 }  // namespace r1::apps

@@ -12,16 +12,25 @@ Tensor as_tensor(const std::vector<int32_t>& ids) { return torch::tensor(ids, to
 
 }  // namespace
 
+Tensor Scorer::hidden(const Tensor& tokens) const {
+  ops::PackedLayout layout;
+  layout.add_sequence(tokens.size(0));
+  layout.finish();
+  return model_->hidden(tokens, layout);
+}
+
 Tensor Scorer::packed(const std::vector<int32_t>& ids) const {
   const torch::NoGradGuard no_grad;
   const auto rows = static_cast<int64_t>(ids.size()) - 1;  // the last id predicts nothing that is asked for
   if (rows < 1) return torch::empty({0}, model_->head_weight().options());
   const Tensor tokens = as_tensor(ids);
-  ops::PackedLayout layout;
-  layout.add_sequence(rows);
-  layout.finish();
-  const Tensor hidden_NC = model_->hidden(tokens.narrow(0, 0, rows), layout);
-  return std::get<0>(model_->logprobs(hidden_NC, tokens.narrow(0, 1, rows), inv_temperature_));
+  return std::get<0>(
+      model_->logprobs(hidden(tokens.narrow(0, 0, rows)), tokens.narrow(0, 1, rows), inv_temperature_));
+}
+
+Tensor Scorer::logits(const std::vector<int32_t>& ids) const {
+  const torch::NoGradGuard no_grad;
+  return model_->logits(hidden(as_tensor(ids)));
 }
 
 Tensor Scorer::cached(const std::vector<int32_t>& ids, int64_t prefill) {

@@ -21,9 +21,14 @@ class Scorer {
   /// these are the same bits as packed().
   at::Tensor cached(const std::vector<int32_t>& ids, int64_t prefill);
 
+  /// All logits [T, V] of a sequence, before the temperature, by the packed way.
+  at::Tensor logits(const std::vector<int32_t>& ids) const;
+
   const model::ModelConfig& config() const { return model_->config(); }
 
  private:
+  at::Tensor hidden(const at::Tensor& tokens) const;
+
   mutable model::Transformer model_;
   double inv_temperature_;
   std::unique_ptr<model::KvCache> cache_;
