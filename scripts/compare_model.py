@@ -22,6 +22,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 
 import gguf
 import numpy as np
@@ -161,7 +162,7 @@ def main():
     rows = r1(args, "tokenize", "--tokenizer", args.gguf, stdin="".join(json.dumps({"text": text}) + "\n" for text in texts))
     ids = [row["ids"][:n] for row, n in zip(rows, lengths)]
     print(f"{args.gguf}: {sum(p.numel() for p in model.parameters()):,} parameters, context {context}; "
-          f"transformers {transformers.__version__}, torch {torch.__version__}, gguf {gguf.__version__ if hasattr(gguf, '__version__') else ''}")
+          f"transformers {transformers.__version__}, torch {torch.__version__}, gguf {version('gguf')}")
     ok = compare_forward(args, model, ids)
     for prompt in ("Once upon a time", "The sum of 12 and 30 is"):
         ok = compare_greedy(args, model, prompt) and ok
