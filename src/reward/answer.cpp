@@ -107,6 +107,8 @@ const char* verdict_name(Verdict verdict) {
       return "gold_unreadable";
     case Verdict::kAnswerUnreadable:
       return "answer_unreadable";
+    case Verdict::kTimedOut:
+      return "timed_out";
   }
   return "unknown";
 }

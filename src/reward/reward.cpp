@@ -14,7 +14,8 @@ namespace {
 
 const std::map<std::string, RewardKind> kKinds = {{"exact_answer", RewardKind::kExactAnswer},
                                                   {"format", RewardKind::kFormat},
-                                                  {"countdown", RewardKind::kCountdown}};
+                                                  {"countdown", RewardKind::kCountdown},
+                                                  {"code", RewardKind::kCode}};
 const std::map<std::string, Extract> kExtracts = {{"answer_tag", Extract::kAnswerTag},
                                                   {"boxed", Extract::kBoxed},
                                                   {"hashes", Extract::kHashes},
@@ -22,6 +23,11 @@ const std::map<std::string, Extract> kExtracts = {{"answer_tag", Extract::kAnswe
                                                   {"first_line", Extract::kFirstLine}};
 const std::map<std::string, Compare> kCompares = {
     {"auto", Compare::kAuto}, {"number", Compare::kNumber}, {"text", Compare::kText}};
+
+const std::map<std::string, CodeLanguage> kLanguages = {{"python", CodeLanguage::kPython},
+                                                        {"cpp", CodeLanguage::kCpp}};
+const std::map<std::string, PartialCredit> kPartialCredits = {{"all", PartialCredit::kAll},
+                                                              {"fraction", PartialCredit::kFraction}};
 
 template <typename Value>
 std::vector<std::string> names_of(const std::map<std::string, Value>& values) {
@@ -62,6 +68,20 @@ Accept<double> finite_number() {
   return accept;
 }
 
+CodeConfig parse_code(const ConfigNode& node) {
+  CodeConfig code;
+  std::string language = "python", partial_credit = "all";
+  node.read("language", language, one_of(names_of(kLanguages)));
+  node.read("timeout_s", code.timeout_s, between(0.01, 3600.0));
+  node.read("memory_mb", code.memory_mb, between<int64_t>(32, 1 << 20), "Python alone needs about 10 MB.");
+  node.read("partial_credit", partial_credit, one_of(names_of(kPartialCredits)));
+  node.read("tolerance", code.tolerance, between(0.0, 1.0));
+  node.read("unsandboxed", code.unsandboxed);
+  code.language = kLanguages.at(language);
+  code.partial_credit = kPartialCredits.at(partial_credit);
+  return code;
+}
+
 RewardPart parse_part(const std::string& name, const ConfigNode& node) {
   RewardPart part;
   part.name = name;
@@ -69,7 +89,9 @@ RewardPart parse_part(const std::string& name, const ConfigNode& node) {
   node.require("kind", kind, one_of(names_of(kKinds)));
   part.kind = kKinds.at(kind);
   node.read("weight", part.weight, finite_number());
-  if (part.kind != RewardKind::kFormat) {
+  if (part.kind == RewardKind::kCode) {
+    part.code = parse_code(node);
+  } else if (part.kind != RewardKind::kFormat) {
     node.read("extract", extract, extractors(), "Extractors are tried in the order given.");
     part.extract.clear();
     for (const auto& extractor : split_names(extract)) part.extract.push_back(kExtracts.at(extractor));
@@ -104,13 +126,26 @@ std::optional<CountdownTask> countdown_task(const nlohmann::json& extra) {
 struct PartResult {
   Verdict verdict = Verdict::kWrong;
   std::string extracted;
+  double value = 0;  ///< of code; elsewhere the verdict says it
 };
 
-PartResult score_part(const RewardPart& part, const RewardRequest& request, bool think_opened) {
+PartResult score_code(const CodeVerifier& verifier, const RewardRequest& request, const RewardPart& part,
+                      bool think_opened) {
+  const auto task = code_task(request.extra);
+  if (!task) return {Verdict::kGoldUnreadable, ""};
+  const auto code = extract_code(request.completion, part.code.language, think_opened);
+  if (!code) return {Verdict::kAnswerUnreadable, ""};
+  const auto result = verifier.check(*code, *task);
+  return {result.verdict, *code, result.value};
+}
+
+PartResult score_part(const RewardPart& part, const CodeVerifier* verifier, const RewardRequest& request,
+                      bool think_opened) {
   if (part.kind == RewardKind::kFormat) {
     const bool right = has_think_answer_format(request.completion, think_opened);
     return {right ? Verdict::kRight : Verdict::kWrong, ""};
   }
+  if (part.kind == RewardKind::kCode) return score_code(*verifier, request, part, think_opened);
   PartResult result;
   const auto answer = extract_answer(request.completion, part.extract, think_opened);
   result.extracted = answer.value_or("");
@@ -145,14 +180,20 @@ RewardConfig RewardConfig::parse(ConfigNode node) {
   return config;
 }
 
+Reward::Reward(RewardConfig config) : config_(std::move(config)) {
+  for (const auto& part : config_.parts)
+    verifiers_.push_back(part.kind == RewardKind::kCode ? std::make_unique<CodeVerifier>(part.code) : nullptr);
+}
+
 Score Reward::score(const RewardRequest& request) const {
   constexpr double kUnreadable = std::numeric_limits<double>::quiet_NaN();
   Score score;
   bool has_verdict = false, has_answer = false, gold_unreadable = false;
-  for (const auto& part : config_.parts) {
-    auto result = score_part(part, request, config_.think_opened);
+  for (size_t i = 0; i < config_.parts.size(); ++i) {
+    const auto& part = config_.parts[i];
+    auto result = score_part(part, verifiers_[i].get(), request, config_.think_opened);
     const bool unreadable = result.verdict == Verdict::kGoldUnreadable;
-    const double value = unreadable ? kUnreadable : (result.verdict == Verdict::kRight ? 1.0 : 0.0);
+    const double value = unreadable ? kUnreadable : (result.verdict == Verdict::kRight ? 1.0 : result.value);
     score.parts.emplace_back(part.name, value);
     if (part.weight != 0) score.total += part.weight * value;
     gold_unreadable |= unreadable && part.weight != 0;

@@ -8,8 +8,9 @@ namespace r1 {
 
 /// What a verifier can say. kGoldUnreadable is a fault of the problem, never of the completion: it counts as
 /// neither right nor wrong.
-enum class Verdict { kRight, kWrong, kGoldUnreadable, kAnswerUnreadable };
-const char* verdict_name(Verdict verdict);  ///< "right", "wrong", "gold_unreadable", "answer_unreadable"
+enum class Verdict { kRight, kWrong, kGoldUnreadable, kAnswerUnreadable, kTimedOut };
+/// "right", "wrong", "gold_unreadable", "answer_unreadable", "timed_out"
+const char* verdict_name(Verdict verdict);
 
 /// Where a completion's final answer stands. All but kFirstLine look outside the thinking.
 enum class Extract {

@@ -1,10 +1,12 @@
 #pragma once
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "r1/reward/answer.h"
+#include "r1/reward/code.h"
 #include "r1/util/config.h"
 
 namespace r1 {
@@ -13,6 +15,7 @@ enum class RewardKind {
   kExactAnswer,  ///< 1 when the extracted answer equals the gold one, else 0
   kFormat,       ///< 1 when the completion has the think-answer shape, else 0
   kCountdown,    ///< 1 when the extracted expression reaches the target with the given numbers, else 0
+  kCode,         ///< what the last code block is worth by its tests (code.h)
 };
 
 /// One entry of `reward.parts`.
@@ -23,6 +26,7 @@ struct RewardPart {
   std::vector<Extract> extract = {Extract::kAnswerTag};  ///< tried in order
   Compare compare = Compare::kAuto;                      ///< exact_answer only
   bool use_all_numbers = true;                           ///< countdown only
+  CodeConfig code;                                       ///< code only
 };
 
 /// The `reward:` section.
@@ -34,7 +38,9 @@ struct RewardPart {
 ///       format:   {kind: format, weight: 0.2}
 ///
 /// extract: one or more of answer_tag, boxed, hashes, last_number, first_line. compare: auto, number, text.
-/// countdown reads extract and use_all_numbers.
+/// countdown reads extract and use_all_numbers. code reads
+///   language: python | cpp, timeout_s: 10, memory_mb: 512, partial_credit: all | fraction, tolerance: 0,
+///   unsandboxed: false                       # true: run it with this user's rights where no sandbox works
 struct RewardConfig {
   bool think_opened = false;
   std::vector<RewardPart> parts;
@@ -46,7 +52,7 @@ struct RewardRequest {
   std::string prompt;
   std::string completion;
   std::string gold;
-  nlohmann::json extra;  ///< countdown: {"numbers": [3, 7, 25], "target": 46}
+  nlohmann::json extra;  ///< countdown: {"numbers": [3, 7, 25], "target": 46}; code: see code_task
 };
 
 struct Score {
@@ -59,16 +65,20 @@ struct Score {
   std::string extracted;  ///< what that part took for the answer; empty when none was found
 };
 
-/// Text in, numbers out: a function of the request alone. Holds no state, so threads may share it.
+/// Text in, numbers out: a function of the request alone, but for a program that runs near its limits. Holds
+/// no state that changes, so threads may share it; code is checked on as many cores as threads call.
 class Reward {
  public:
-  explicit Reward(RewardConfig config) : config_(std::move(config)) {}
-  /// Linear in the lengths of the texts; any bytes; never throws for what a model wrote.
+  /// Throws Error when a part runs code and this machine has no sandbox or no interpreter for it.
+  explicit Reward(RewardConfig config);
+  /// Linear in the lengths of the texts, beside what solutions take; any bytes; never throws for what a model
+  /// wrote.
   Score score(const RewardRequest& request) const;
   const RewardConfig& config() const { return config_; }
 
  private:
   RewardConfig config_;
+  std::vector<std::unique_ptr<CodeVerifier>> verifiers_;  ///< one per part; null where the part runs no code
 };
 
 }  // namespace r1
