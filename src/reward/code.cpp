@@ -125,7 +125,8 @@ struct CodeVerifier::Impl {
     SandboxProgram program;
     program.limits = limits();
     program.files = {{"solution.py", code}};
-    if (sandbox->isolation() != Isolation::kNone) program.fork_server = {python.path, "-c", kPythonForkServer};
+    if (sandbox->isolation() != Isolation::kNone)
+      program.fork_server = {python.path, "-c", kPythonForkServer};
     return sandbox->open(program);
   }
 
@@ -193,7 +194,8 @@ struct CodeVerifier::Impl {
   }
 
   /// A session in which test number `i` can run, or why there is none.
-  std::string open_for(const std::string& code, const CodeTask& task, size_t i, std::optional<SandboxSession>& session) const {
+  std::string open_for(const std::string& code, const CodeTask& task, size_t i,
+                       std::optional<SandboxSession>& session) const {
     if (!cpp()) {
       if (!session) session.emplace(open_python(code));
       return "";
@@ -205,17 +207,21 @@ struct CodeVerifier::Impl {
     program.limits = compiler_limits();
     session.emplace(sandbox->open(program));
     if (!is_assert) return compile(*session, code, false);
-    return compile(*session, cat(kCppBeforeSolution, code, kCppBeforeTest, task.asserts[i], kCppAfterTest), true);
+    return compile(*session, cat(kCppBeforeSolution, code, kCppBeforeTest, task.asserts[i], kCppAfterTest),
+                   true);
   }
 
-  Outcome run_test(const std::string& code, const CodeTask& task, size_t i, std::optional<SandboxSession>& session) const {
+  Outcome run_test(const std::string& code, const CodeTask& task, size_t i,
+                   std::optional<SandboxSession>& session) const {
     Outcome outcome;
     outcome.compile_error = open_for(code, task, i, session);
     if (!outcome.compile_error.empty()) return outcome;
     try {
-      outcome = task.asserts.empty() ? run_pair(*session, task.pairs[i]) : run_assert(*session, task.asserts[i]);
+      outcome =
+          task.asserts.empty() ? run_pair(*session, task.pairs[i]) : run_assert(*session, task.asserts[i]);
     } catch (const Error& error) {
-      // A program that breaks its sandbox must not stop the training; a machine that lets none be opened will.
+      // A program that breaks its sandbox must not stop the training; a machine that lets none be opened
+      // will.
       log_warning(cat(error.what(), "; the solution counts as timed out"));
       session.reset();
       outcome.result.stop = SandboxStop::kWallLimit;
@@ -242,9 +248,10 @@ CodeVerifier::~CodeVerifier() = default;
 CodeResult CodeVerifier::check(const std::string& code, const CodeTask& task) const {
   CodeResult result;
   const size_t tests = task.asserts.empty() ? task.pairs.size() : task.asserts.size();
-  const bool too_long =
-      std::any_of(task.asserts.begin(), task.asserts.end(), [](const auto& test) { return test.size() > kTestBytes; });
-  if (tests == 0 || too_long) return {Verdict::kGoldUnreadable, 0, 0, 0, tests == 0 ? "no test" : "an assert test over 512 KiB"};
+  const bool too_long = std::any_of(task.asserts.begin(), task.asserts.end(),
+                                    [](const auto& test) { return test.size() > kTestBytes; });
+  if (tests == 0 || too_long)
+    return {Verdict::kGoldUnreadable, 0, 0, 0, tests == 0 ? "no test" : "an assert test over 512 KiB"};
   result.tests = int64_t(tests);
   result.verdict = Verdict::kRight;
   std::optional<SandboxSession> session;
@@ -264,9 +271,10 @@ CodeResult CodeVerifier::check(const std::string& code, const CodeTask& task) co
     }
     if (impl_->config.partial_credit == PartialCredit::kAll || !outcome.compile_error.empty()) break;
   }
-  result.value = result.verdict == Verdict::kRight                               ? 1.0
-                 : impl_->config.partial_credit == PartialCredit::kFraction ? double(result.passed) / double(tests)
-                                                                            : 0.0;
+  result.value = result.verdict == Verdict::kRight ? 1.0
+                 : impl_->config.partial_credit == PartialCredit::kFraction
+                     ? double(result.passed) / double(tests)
+                     : 0.0;
   return result;
 }
 

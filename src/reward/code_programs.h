@@ -5,9 +5,10 @@ namespace r1 {
 
 /// Starts Python once and is forked for each test, which saves its start-up and the solution's imports.
 ///
-/// Protocol (sandbox_init.cpp): descriptor 4 is a SOCK_SEQPACKET. Each message brings stdin, stdout, stderr and
-/// the secret; the answer is "<wait status> <CPU microseconds> <peak KiB>". The server itself runs nothing of
-/// the solution, and the child closes descriptor 4 before it does, so no solution can write such an answer.
+/// Protocol (sandbox_init.cpp): descriptor 4 is a SOCK_SEQPACKET. Each message brings stdin, stdout, stderr
+/// and the secret; the answer is "<wait status> <CPU microseconds> <peak KiB>". The server itself runs
+/// nothing of the solution, and the child closes descriptor 4 before it does, so no solution can write such
+/// an answer.
 ///
 /// A secret means an assert test: 8 digits of length, the test, then the token. The token stays in the pipe
 /// until the test is over.
@@ -92,8 +93,8 @@ else:
 /// Compiles standard input as Python and runs none of it.
 constexpr const char* kPythonSyntaxCheck = "import sys; compile(sys.stdin.buffer.read(), 'test', 'exec')";
 
-/// Around an assert test in C++: the solution's main gets out of the way, and the test's is called through the
-/// C library's start function (-Wl,--wrap=__libc_start_main), so that it keeps the rules of a main.
+/// Around an assert test in C++: the solution's main gets out of the way, and the test's is called through
+/// the C library's start function (-Wl,--wrap=__libc_start_main), so that it keeps the rules of a main.
 constexpr const char* kCppBeforeSolution = "#define main r1_solution_main\n#line 1 \"solution.cpp\"\n";
 constexpr const char* kCppBeforeTest = R"(
 #undef main

@@ -55,12 +55,15 @@ bool same_line(std::string_view line, std::string_view expected, double toleranc
 
 bool marks(std::string_view mark, CodeLanguage language) {
   std::string lower(mark);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return char(std::tolower(c)); });
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return char(std::tolower(c)); });
   if (language == CodeLanguage::kPython) return lower == "python" || lower == "py" || lower == "python3";
   return lower == "cpp" || lower == "c++" || lower == "cc" || lower == "cxx";
 }
 
-bool is_text(const nlohmann::json& json, const char* key) { return json.contains(key) && json[key].is_string(); }
+bool is_text(const nlohmann::json& json, const char* key) {
+  return json.contains(key) && json[key].is_string();
+}
 
 }  // namespace
 
@@ -85,7 +88,8 @@ std::optional<CodeTask> code_task(const nlohmann::json& extra) {
   return task;
 }
 
-std::optional<std::string> extract_code(std::string_view completion, CodeLanguage language, bool think_opened) {
+std::optional<std::string> extract_code(std::string_view completion, CodeLanguage language,
+                                        bool think_opened) {
   const std::string text = without_thinking(completion, think_opened);
   std::string_view rest = text;
   std::optional<std::string> marked, unmarked;

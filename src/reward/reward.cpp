@@ -182,7 +182,8 @@ RewardConfig RewardConfig::parse(ConfigNode node) {
 
 Reward::Reward(RewardConfig config) : config_(std::move(config)) {
   for (const auto& part : config_.parts)
-    verifiers_.push_back(part.kind == RewardKind::kCode ? std::make_unique<CodeVerifier>(part.code) : nullptr);
+    verifiers_.push_back(part.kind == RewardKind::kCode ? std::make_unique<CodeVerifier>(part.code)
+                                                        : nullptr);
 }
 
 Score Reward::score(const RewardRequest& request) const {

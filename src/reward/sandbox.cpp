@@ -110,8 +110,8 @@ const char* isolation_name(Isolation isolation) {
 }
 
 const char* sandbox_stop_name(SandboxStop stop) {
-  constexpr const char* kNames[] = {"exited",     "signal",       "cpu limit",     "wall limit", "memory limit",
-                                    "file limit", "output limit", "process limit"};
+  constexpr const char* kNames[] = {"exited",       "signal",     "cpu limit",    "wall limit",
+                                    "memory limit", "file limit", "output limit", "process limit"};
   return kNames[int(stop)];
 }
 
@@ -187,11 +187,12 @@ Sandbox::Sandbox(SandboxConfig config) : impl_(std::make_unique<Impl>()) {
     }
     tried += cat("\n  ", isolation_name(kind), ": ", error);
   }
-  throw Error(cat("sandbox: this machine lets no sandbox be made; accepted: one of these. Tried:", tried,
-                  "\n  Allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone,"
-                  "\n  kernel.apparmor_restrict_unprivileged_userns; in a container --privileged or a seccomp profile"
-                  "\n  that allows unshare and mount), or install bubblewrap. `unsandboxed: true` runs what a model"
-                  "\n  wrote with this user's rights: only on a machine that holds nothing else."));
+  throw Error(
+      cat("sandbox: this machine lets no sandbox be made; accepted: one of these. Tried:", tried,
+          "\n  Allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone,"
+          "\n  kernel.apparmor_restrict_unprivileged_userns; in a container --privileged or a seccomp profile"
+          "\n  that allows unshare and mount), or install bubblewrap. `unsandboxed: true` runs what a model"
+          "\n  wrote with this user's rights: only on a machine that holds nothing else."));
 }
 
 Sandbox::~Sandbox() = default;
@@ -232,7 +233,8 @@ SandboxSession::~SandboxSession() {
 }
 
 SandboxResult SandboxSession::run(const SandboxRun& run) {
-  auto answer = decode_run_result(state_->server->ask(kRun, encode(run), run.limits.wall_seconds + kAnswerSeconds));
+  auto answer =
+      decode_run_result(state_->server->ask(kRun, encode(run), run.limits.wall_seconds + kAnswerSeconds));
   if (!answer.error.empty()) throw Error(cat("sandbox: ", answer.error));
   return std::move(answer.result);
 }

@@ -31,10 +31,10 @@ constexpr const char* kAllowed[] = {
     "mmap", "mprotect", "munmap", "mremap", "madvise", "brk", "msync", "mincore", "membarrier",
     // waiting and time
     "select", "pselect6", "poll", "ppoll", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait",
-    "epoll_pwait", "epoll_pwait2", "eventfd2", "nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres",
-    "gettimeofday", "time", "times", "getitimer", "setitimer", "alarm", "pause", "timer_create",
-    "timer_settime", "timer_gettime", "timer_getoverrun", "timer_delete", "timerfd_create", "timerfd_settime",
-    "timerfd_gettime",
+    "epoll_pwait", "epoll_pwait2", "eventfd2", "nanosleep", "clock_nanosleep", "clock_gettime",
+    "clock_getres", "gettimeofday", "time", "times", "getitimer", "setitimer", "alarm", "pause",
+    "timer_create", "timer_settime", "timer_gettime", "timer_getoverrun", "timer_delete", "timerfd_create",
+    "timerfd_settime", "timerfd_gettime",
     // processes and signals
     "fork", "vfork", "execve", "execveat", "exit", "exit_group", "wait4", "waitid", "kill", "tkill", "tgkill",
     "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending", "rt_sigtimedwait", "rt_sigqueueinfo",
@@ -48,8 +48,8 @@ constexpr const char* kAllowed[] = {
     "sendmsg", "recvmsg", "sendto", "recvfrom", "getsockopt", "setsockopt", "getsockname", "getpeername",
     "shutdown"};
 
-constexpr unsigned kNewNamespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
-                                    CLONE_NEWPID | CLONE_NEWNET;
+constexpr unsigned kNewNamespaces =
+    CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
 constexpr unsigned kIoctls[] = {TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIOCLEX, FIONCLEX};
 constexpr unsigned kPrctls[] = {PR_SET_NAME, PR_GET_NAME, PR_SET_PDEATHSIG, PR_CAPBSET_READ, PR_GET_DUMPABLE};
 
@@ -91,7 +91,8 @@ std::vector<sock_filter> export_filter(scmp_filter_ctx filter) {
 std::vector<sock_filter> build_filter(std::string& error) {
   std::vector<sock_filter> program;
   const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
-  if (filter != nullptr && seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) == 0 && add_rules(filter) == 0)
+  if (filter != nullptr && seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) == 0 &&
+      add_rules(filter) == 0)
     program = export_filter(filter);
   seccomp_release(filter);
   if (program.empty()) error = "libseccomp could not build the filter of system calls";
@@ -99,7 +100,8 @@ std::vector<sock_filter> build_filter(std::string& error) {
 }
 
 bool load_filter(const std::vector<sock_filter>& filter) {
-  const sock_fprog program = {static_cast<unsigned short>(filter.size()), const_cast<sock_filter*>(filter.data())};
+  const sock_fprog program = {static_cast<unsigned short>(filter.size()),
+                              const_cast<sock_filter*>(filter.data())};
   return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0;
 }
 

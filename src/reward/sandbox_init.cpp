@@ -33,14 +33,12 @@ const char* const kEnvironment[] = {"PATH=/usr/local/bin:/usr/bin:/bin",
                                     "OPENBLAS_NUM_THREADS=1",
                                     nullptr};
 
-bool in_own_pid_namespace() { return getpid() == 1; }
-
 void limit(int what, int64_t soft, int64_t hard) {
   const rlimit value = {rlim_t(soft), rlim_t(hard)};
   setrlimit(__rlimit_resource_t(what), &value);
 }
 
-void set_limits(const SandboxLimits& limits) {
+void set_limits(const SandboxLimits& limits, bool own_namespaces) {
   const auto cpu = int64_t(std::ceil(limits.cpu_seconds));
   limit(RLIMIT_CPU, cpu, cpu + 1);  // per process; the server watches the sum
   const int64_t address_space = limits.memory_bytes + (int64_t{1} << 30);
@@ -53,12 +51,13 @@ void set_limits(const SandboxLimits& limits) {
   limit(RLIMIT_MSGQUEUE, 0, 0);
   limit(RLIMIT_SIGPENDING, 1024, 1024);
   // Counted per user and user namespace; without one, all that the user runs would count.
-  if (in_own_pid_namespace()) limit(RLIMIT_NPROC, limits.processes + 2, limits.processes + 2);
+  if (own_namespaces) limit(RLIMIT_NPROC, limits.processes + 2, limits.processes + 2);
 }
 
 /// In a fresh child. The descriptors become 0, 1, 2, ...; all others are closed.
 [[noreturn]] void become(const std::vector<std::string>& argv, const std::vector<int>& fds,
-                         const SandboxLimits& limits, const std::vector<sock_filter>& filter) {
+                         const SandboxLimits& limits, bool own_namespaces,
+                         const std::vector<sock_filter>& filter) {
   std::vector<int> high;
   for (const int fd : fds) high.push_back(fcntl(fd, F_DUPFD, 100));
   for (size_t i = 0; i < high.size(); ++i) dup2(high[i], int(i));
@@ -71,7 +70,7 @@ void set_limits(const SandboxLimits& limits) {
   std::vector<char*> words;
   for (const auto& word : argv) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
-  set_limits(limits);
+  set_limits(limits, own_namespaces);
   if (!load_filter(filter)) _exit(125);
   execve(words[0], words.data(), const_cast<char**>(kEnvironment));
   dprintf(2, "cannot start %s: %s\n", words[0], strerror(errno));
@@ -81,7 +80,10 @@ void set_limits(const SandboxLimits& limits) {
 class Session {
  public:
   Session(int control, const Open& open, const std::vector<sock_filter>& filter)
-      : control_(control), open_(open), filter_(filter), proc_(::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)) {
+      : control_(control),
+        open_(open),
+        filter_(filter),
+        proc_(::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)) {
     sigset_t child;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
@@ -102,13 +104,14 @@ class Session {
  private:
   [[noreturn]] void leave() {
     kill_all();
+    collect(0);  // the kernel would end them anyway, but forget the CPU time they took
     _exit(0);
   }
 
   /// All processes of the session but this one. Hazard: kill(-1) outside a pid namespace would be the end of
   /// everything the user runs.
   void kill_all() {
-    if (in_own_pid_namespace()) {
+    if (own_namespaces_) {
       kill(-1, SIGKILL);
     } else {
       kill_descendants(proc_, getpid(), [this] { collect(WNOHANG); });
@@ -148,7 +151,9 @@ class Session {
     if (!ended_) return;
     kill_all();
     collect(0);
-    const auto seconds = [](const timeval& time) { return double(time.tv_sec) + 1e-6 * double(time.tv_usec); };
+    const auto seconds = [](const timeval& time) {
+      return double(time.tv_sec) + 1e-6 * double(time.tv_usec);
+    };
     report(main_status_, seconds(main_use_.ru_utime) + seconds(main_use_.ru_stime),
            int64_t(main_use_.ru_maxrss) * 1024);
   }
@@ -176,7 +181,7 @@ class Session {
       return;
     }
     main_ = fork();
-    if (main_ == 0) become(argv, fds, limits, filter_);
+    if (main_ == 0) become(argv, fds, limits, own_namespaces_, filter_);
     if (main_ < 0) report(EAGAIN << 8, 0, 0);
   }
 
@@ -186,13 +191,15 @@ class Session {
     const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     fork_server_ = fork();
     // Its socket becomes descriptor 4.
-    if (fork_server_ == 0) become(open_.fork_server, {null, null, null, null, ends[1]}, open_.limits, filter_);
+    if (fork_server_ == 0)
+      become(open_.fork_server, {null, null, null, null, ends[1]}, open_.limits, own_namespaces_, filter_);
     close(null);
     close(ends[1]);
     fork_server_socket_ = ends[0];
   }
 
-  /// "<wait status> <cpu microseconds> <peak KiB>" of a run that is over. When the process died, reap() says so.
+  /// "<wait status> <cpu microseconds> <peak KiB>" of a run that is over. When the process died, reap() says
+  /// so.
   void hear_fork_server() {
     char text[128] = {};
     if (recv(fork_server_socket_, text, sizeof text - 1, MSG_DONTWAIT) <= 0) return;
@@ -202,6 +209,7 @@ class Session {
     report(status, 1e-6 * double(microseconds), kibibytes * 1024);
   }
 
+  const bool own_namespaces_ = getpid() == 1;  // asked here, in process 1 itself, never in a child of it
   int control_;
   const Open& open_;
   const std::vector<sock_filter>& filter_;
@@ -270,7 +278,7 @@ bool receive_with_fds(int socket, std::string& bytes, std::vector<int>& fds) {
 }
 
 void serve_session(int control, const Open& open, const std::vector<sock_filter>& filter) {
-  if (in_own_pid_namespace()) {
+  if (getpid() == 1) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
   } else {
     prctl(PR_SET_CHILD_SUBREAPER, 1);  // the server's death is seen at `control`, in time to kill the others

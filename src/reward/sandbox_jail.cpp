@@ -51,7 +51,8 @@ struct Bind {
 };
 
 std::string take_bind(const std::string& path, uint64_t flags, std::vector<Bind>& binds) {
-  const int tree = int(syscall(SYS_open_tree, AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
+  const int tree =
+      int(syscall(SYS_open_tree, AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
   if (tree < 0) return failure("open_tree " + path);
   mount_attr attributes = {};
   attributes.attr_set = flags;
@@ -138,7 +139,8 @@ const int kSessionNamespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLON
 
 std::string become_nobody() {
   if (geteuid() != 0) return "";
-  if (setgroups(0, nullptr) != 0 || setresgid(kNobody, kNobody, kNobody) != 0 || setresuid(kNobody, kNobody, kNobody) != 0)
+  if (setgroups(0, nullptr) != 0 || setresgid(kNobody, kNobody, kNobody) != 0 ||
+      setresuid(kNobody, kNobody, kNobody) != 0)
     return failure("becoming nobody");
   prctl(PR_SET_DUMPABLE, 1);  // else /proc/self/uid_map belongs to root
   return "";
@@ -151,7 +153,8 @@ std::string enter_jail(const std::vector<std::string>& read_only) {
   if (!privileged) {
     if (auto error = become_nobody(); !error.empty()) return error;
     const unsigned uid = geteuid(), gid = getegid();
-    if (unshare(CLONE_NEWUSER | others) != 0) return failure("unshare (user, mount, network, ipc, uts namespaces)");
+    if (unshare(CLONE_NEWUSER | others) != 0)
+      return failure("unshare (user, mount, network, ipc, uts namespaces)");
     if (auto error = map_ids(proc, uid, gid); !error.empty()) return error;
   }
   close(proc);
@@ -181,8 +184,10 @@ std::string enter_session(int proc, unsigned uid, unsigned gid, const SandboxLim
   return drop_privileges();
 }
 
-std::vector<std::string> bubblewrap_command(const std::vector<std::string>& read_only, const SandboxLimits& limits) {
-  std::vector<std::string> command = {"bwrap", "--unshare-all", "--as-pid-1", "--die-with-parent", "--hostname", "sandbox"};
+std::vector<std::string> bubblewrap_command(const std::vector<std::string>& read_only,
+                                            const SandboxLimits& limits) {
+  std::vector<std::string> command = {"bwrap",      "--unshare-all", "--as-pid-1", "--die-with-parent",
+                                      "--hostname", "sandbox"};
   const auto add = [&](std::initializer_list<std::string> words) { command.insert(command.end(), words); };
   std::error_code ignored;
   for (const auto& path : system_paths(read_only)) {

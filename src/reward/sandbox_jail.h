@@ -4,8 +4,8 @@
 
 #include "r1/reward/sandbox.h"
 
-// What a sandbox server does once (enter_jail) and what the first process of each session does (enter_session).
-// Each returns an empty text, or what failed and why.
+// What a sandbox server does once (enter_jail) and what the first process of each session does
+// (enter_session). Each returns an empty text, or what failed and why.
 namespace r1::sandbox {
 
 /// Namespaces for the server: its mounts (a read-only root in memory with `read_only` bound into it), no
@@ -21,7 +21,8 @@ extern const int kSessionNamespaces;
 std::string become_nobody();
 
 /// The start of a bwrap command for a session; more options and the program follow.
-std::vector<std::string> bubblewrap_command(const std::vector<std::string>& read_only, const SandboxLimits& limits);
+std::vector<std::string> bubblewrap_command(const std::vector<std::string>& read_only,
+                                            const SandboxLimits& limits);
 
 /// Gives up all capabilities and the ways to get new ones, for good.
 std::string drop_privileges();

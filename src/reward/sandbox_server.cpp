@@ -1,6 +1,6 @@
-// The sandbox server: a small program of its own that makes sandboxes for one client, so that the client, with
-// its threads and gigabytes, never forks. Embedded into the library by sandbox_image.cpp. Standard input is the
-// client's socket.
+// The sandbox server: a small program of its own that makes sandboxes for one client, so that the client,
+// with its threads and gigabytes, never forks. Embedded into the library by sandbox_image.cpp. Standard input
+// is the client's socket.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/mman.h>
@@ -109,7 +109,8 @@ class Server {
     if (session_ != 0) return;
     close(client_);
     close(control_);
-    std::string error = folder_.empty() || chdir(folder_.c_str()) != 0 ? "no folder to work in" : drop_privileges();
+    std::string error =
+        folder_.empty() || chdir(folder_.c_str()) != 0 ? "no folder to work in" : drop_privileges();
     if (error.empty()) serve_session(control, open, filter_);
     tell_started(control, error);
     _exit(1);
@@ -122,13 +123,14 @@ class Server {
     session_ = fork();
     if (session_ == 0) {
       const int image = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-      const int fds[] = {fcntl(control, F_DUPFD, 100), fcntl(request, F_DUPFD, 100), fcntl(image, F_DUPFD, 100)};
+      const int fds[] = {fcntl(control, F_DUPFD, 100), fcntl(request, F_DUPFD, 100),
+                         fcntl(image, F_DUPFD, 100)};
       dup2(error_text, 2);
       for (int i = 0; i < 3; ++i) dup2(fds[i], kSessionControl + i);
       close_range(kSessionImage + 1, ~0U, 0);
       auto command = bubblewrap_command(read_only_, open.limits);
-      for (const char* word : {"--perms", "0555", "--ro-bind-data", "6", "/run-session", "--remount-ro", "/", "--",
-                               "/run-session", "--session"})
+      for (const char* word : {"--perms", "0555", "--ro-bind-data", "6", "/run-session", "--remount-ro", "/",
+                               "--", "/run-session", "--session"})
         command.emplace_back(word);
       std::vector<char*> words;
       for (auto& word : command) words.push_back(word.data());
@@ -155,8 +157,7 @@ class Server {
     if (control_ >= 0) close(control_);
     control_ = -1;
     if (session_ > 0) {
-      // In its own pid namespace the first process takes all others with it; elsewhere it needs to clean up.
-      if (isolation_ == Isolation::kNamespaces || !ends_within(session_, 2.0)) kill(session_, SIGKILL);
+      if (!ends_within(session_, 2.0)) kill(session_, SIGKILL);
       while (waitpid(session_, nullptr, 0) < 0 && errno == EINTR) {
       }
     }
@@ -177,7 +178,8 @@ class Server {
 
 [[noreturn]] void serve_in_bubblewrap() {
   std::string bytes(size_t(lseek(kSessionOpen, 0, SEEK_END)), '\0'), error;
-  if (pread(kSessionOpen, bytes.data(), bytes.size(), 0) != ssize_t(bytes.size())) error = "reading the session's files";
+  if (pread(kSessionOpen, bytes.data(), bytes.size(), 0) != ssize_t(bytes.size()))
+    error = "reading the session's files";
   close_range(kSessionOpen, ~0U, 0);
   fcntl(kSessionControl, F_SETFD, FD_CLOEXEC);
   const Open open = decode_open(bytes);

@@ -48,8 +48,8 @@ void add_use(int proc, pid_t pid, TreeUse& use) {
   unsigned long user = 0, system = 0;
   long waited_user = 0, waited_system = 0, threads = 0, resident_pages = 0;
   if (std::sscanf(stat.c_str() + name_end + 1,
-                  " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld %*d %*d %ld %*d %*u %*u %ld", &user,
-                  &system, &waited_user, &waited_system, &threads, &resident_pages) != 6)
+                  " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld %*d %*d %ld %*d %*u %*u %ld",
+                  &user, &system, &waited_user, &waited_system, &threads, &resident_pages) != 6)
     return;
   use.cpu_seconds +=
       double(user + system + (unsigned long)(waited_user + waited_system)) / double(sysconf(_SC_CLK_TCK));

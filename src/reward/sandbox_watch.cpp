@@ -19,7 +19,7 @@
 namespace r1::sandbox {
 namespace {
 
-constexpr double kTickSeconds = 0.02, kKillSeconds = 2;
+constexpr double kTickSeconds = 0.02, kKillSeconds = 5;
 constexpr size_t kTailBytes = 4096, kPipeBytes = 1 << 16;
 
 double now() {
@@ -94,7 +94,8 @@ class Watch {
 
   void step() {
     feed();
-    const double until = std::min({next_tick_, killed_ + kKillSeconds, stop_ ? killed_ + kKillSeconds : deadline_});
+    const double until =
+        std::min({next_tick_, killed_ + kKillSeconds, stop_ ? killed_ + kKillSeconds : deadline_});
     const int wait_ms = std::clamp(int((until - now()) * 1000) + 1, 0, 1000);
     // poll skips negative descriptors: an end that was closed.
     pollfd fds[] = {{control_, POLLIN, 0},

@@ -38,7 +38,8 @@ bool send_message(int socket, char kind, std::string_view bytes) {
   Writer head;
   head.number(int64_t(bytes.size()));
   head.bytes += kind;
-  return send_all(socket, head.bytes.data(), head.bytes.size()) && send_all(socket, bytes.data(), bytes.size());
+  return send_all(socket, head.bytes.data(), head.bytes.size()) &&
+         send_all(socket, bytes.data(), bytes.size());
 }
 
 bool receive_message(int socket, char& kind, std::string& bytes) {

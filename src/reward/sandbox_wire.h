@@ -31,7 +31,8 @@ class Writer {
   void limits(const SandboxLimits& limits) {
     real(limits.cpu_seconds);
     real(limits.wall_seconds);
-    for (const int64_t value : {limits.memory_bytes, limits.processes, limits.file_bytes, limits.output_bytes})
+    for (const int64_t value :
+         {limits.memory_bytes, limits.processes, limits.file_bytes, limits.output_bytes})
       number(value);
   }
 };

@@ -33,33 +33,56 @@ std::vector<Solution> solutions() {
       {"a, b = map(int, input().split())\nprint(a + b)\n",
        pairs({{"1 2", "3"}, {"-5 5", "0"}, {"1000000000 1", "1000000001"}, {"7 8", "15"}, {"0 0", "0"}})},
       {"import sys\nfrom collections import deque\n"
-       "def main():\n    data = sys.stdin.read().split()\n    h, w = int(data[0]), int(data[1])\n    grid = data[2:2 + h]\n"
-       "    dist = [[-1] * w for _ in range(h)]\n    dist[0][0] = 0\n    queue = deque([(0, 0)])\n    while queue:\n        y, x = queue.popleft()\n"
+       "def main():\n    data = sys.stdin.read().split()\n    h, w = int(data[0]), int(data[1])\n    grid = "
+       "data[2:2 + h]\n"
+       "    dist = [[-1] * w for _ in range(h)]\n    dist[0][0] = 0\n    queue = deque([(0, 0)])\n    while "
+       "queue:\n        y, x = queue.popleft()\n"
        "        for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0)):\n            ny, nx = y + dy, x + dx\n"
        "            if 0 <= ny < h and 0 <= nx < w and grid[ny][nx] == '.' and dist[ny][nx] < 0:\n"
-       "                dist[ny][nx] = dist[y][x] + 1\n                queue.append((ny, nx))\n    print(dist[h - 1][w - 1])\nmain()\n",
-       pairs({{"3 3\n...\n.#.\n...\n", "4"}, {"2 2\n.#\n#.\n", "-1"}, {"1 5\n.....\n", "4"}, {"4 1\n.\n.\n.\n.\n", "3"}})},
-      {"import heapq\nimport sys\ninput = sys.stdin.readline\nn, m = map(int, input().split())\ngraph = [[] for _ in range(n)]\n"
-       "for _ in range(m):\n    a, b, c = map(int, input().split())\n    graph[a].append((b, c))\n    graph[b].append((a, c))\n"
-       "dist = [float('inf')] * n\ndist[0] = 0\nheap = [(0, 0)]\nwhile heap:\n    d, v = heapq.heappop(heap)\n    if d > dist[v]:\n        continue\n"
-       "    for u, c in graph[v]:\n        if d + c < dist[u]:\n            dist[u] = d + c\n            heapq.heappush(heap, (d + c, u))\n"
+       "                dist[ny][nx] = dist[y][x] + 1\n                queue.append((ny, nx))\n    "
+       "print(dist[h - 1][w - 1])\nmain()\n",
+       pairs({{"3 3\n...\n.#.\n...\n", "4"},
+              {"2 2\n.#\n#.\n", "-1"},
+              {"1 5\n.....\n", "4"},
+              {"4 1\n.\n.\n.\n.\n", "3"}})},
+      {"import heapq\nimport sys\ninput = sys.stdin.readline\nn, m = map(int, input().split())\ngraph = [[] "
+       "for _ in range(n)]\n"
+       "for _ in range(m):\n    a, b, c = map(int, input().split())\n    graph[a].append((b, c))\n    "
+       "graph[b].append((a, c))\n"
+       "dist = [float('inf')] * n\ndist[0] = 0\nheap = [(0, 0)]\nwhile heap:\n    d, v = "
+       "heapq.heappop(heap)\n    if d > dist[v]:\n        continue\n"
+       "    for u, c in graph[v]:\n        if d + c < dist[u]:\n            dist[u] = d + c\n            "
+       "heapq.heappush(heap, (d + c, u))\n"
        "print(*dist)\n",
-       pairs({{"3 3\n0 1 4\n1 2 1\n0 2 9\n", "0 4 5"}, {"2 1\n0 1 7\n", "0 7"}, {"1 0\n", "0"}, {"4 4\n0 1 1\n1 2 1\n2 3 1\n0 3 9\n", "0 1 2 3"}})},
-      {"from functools import lru_cache\n@lru_cache(None)\ndef ways(n, k):\n    if n == 0:\n        return 1\n    if n < 0 or k == 0:\n        return 0\n"
+       pairs({{"3 3\n0 1 4\n1 2 1\n0 2 9\n", "0 4 5"},
+              {"2 1\n0 1 7\n", "0 7"},
+              {"1 0\n", "0"},
+              {"4 4\n0 1 1\n1 2 1\n2 3 1\n0 3 9\n", "0 1 2 3"}})},
+      {"from functools import lru_cache\n@lru_cache(None)\ndef ways(n, k):\n    if n == 0:\n        return "
+       "1\n    if n < 0 or k == 0:\n        return 0\n"
        "    return ways(n - k, k) + ways(n, k - 1)\nn = int(input())\nprint(ways(n, n))\n",
        pairs({{"1", "1"}, {"5", "7"}, {"10", "42"}, {"50", "204226"}, {"100", "190569292"}})},
-      {"import bisect\ninput()\ntails = []\nfor x in map(int, input().split()):\n    i = bisect.bisect_left(tails, x)\n    tails[i:i + 1] = [x]\nprint(len(tails))\n",
+      {"import bisect\ninput()\ntails = []\nfor x in map(int, input().split()):\n    i = "
+       "bisect.bisect_left(tails, x)\n    tails[i:i + 1] = [x]\nprint(len(tails))\n",
        pairs({{"6\n5 1 4 2 3 9\n", "4"}, {"1\n1\n", "1"}, {"3\n3 2 1\n", "1"}})},
-      {"import re\nfrom collections import Counter\nwords = re.findall(r'[a-z]+', input().lower())\nfor word, count in sorted(Counter(words).items()):\n    print(word, count)\n",
+      {"import re\nfrom collections import Counter\nwords = re.findall(r'[a-z]+', input().lower())\nfor "
+       "word, count in sorted(Counter(words).items()):\n    print(word, count)\n",
        pairs({{"The cat, the dog.", "cat 1\ndog 1\nthe 2"}, {"a A a", "a 3"}, {"x", "x 1"}})},
-      {"from typing import List\nimport math\ndef has_close_elements(numbers: List[float], threshold: float) -> bool:\n"
-       "    numbers = sorted(numbers)\n    return any(b - a < threshold for a, b in zip(numbers, numbers[1:]))\n",
-       asserts({"assert has_close_elements([1.0, 2.0, 3.9, 4.0], 0.3)\nassert not has_close_elements([1.0, 2.0, 3.0], 0.5)"})},
-      {"def is_palindrome(text):\n    text = ''.join(c.lower() for c in text if c.isalnum())\n    return text == text[::-1]\n",
-       asserts({"assert is_palindrome('A man, a plan, a canal: Panama')", "assert not is_palindrome('ab')", "assert is_palindrome('')"})},
-      {"import itertools\ndef permutations_sum(values, target):\n    return sum(1 for r in range(len(values) + 1) for c in itertools.combinations(values, r) if sum(c) == target)\n",
+      {"from typing import List\nimport math\ndef has_close_elements(numbers: List[float], threshold: float) "
+       "-> bool:\n"
+       "    numbers = sorted(numbers)\n    return any(b - a < threshold for a, b in zip(numbers, "
+       "numbers[1:]))\n",
+       asserts({"assert has_close_elements([1.0, 2.0, 3.9, 4.0], 0.3)\nassert not has_close_elements([1.0, "
+                "2.0, 3.0], 0.5)"})},
+      {"def is_palindrome(text):\n    text = ''.join(c.lower() for c in text if c.isalnum())\n    return "
+       "text == text[::-1]\n",
+       asserts({"assert is_palindrome('A man, a plan, a canal: Panama')", "assert not is_palindrome('ab')",
+                "assert is_palindrome('')"})},
+      {"import itertools\ndef permutations_sum(values, target):\n    return sum(1 for r in range(len(values) "
+       "+ 1) for c in itertools.combinations(values, r) if sum(c) == target)\n",
        asserts({"assert permutations_sum([1, 2, 3, 4], 5) == 2\nassert permutations_sum([], 0) == 1"})},
-      {"n = int(input())\nwhile n > 1:\n    print(n, end=' ')\n    n = n // 2 if n % 2 == 0 else 3 * n + 1\nprint(1)\n",
+      {"n = int(input())\nwhile n > 1:\n    print(n, end=' ')\n    n = n // 2 if n % 2 == 0 else 3 * n + "
+       "1\nprint(1)\n",
        pairs({{"6", "6 3 10 5 16 8 4 2 1"}, {"1", "1"}, {"8", "8 4 2 1"}})},
   };
 }
@@ -67,11 +90,13 @@ std::vector<Solution> solutions() {
 double cpu_seconds(int who) {
   rusage use = {};
   getrusage(who, &use);
-  return double(use.ru_utime.tv_sec + use.ru_stime.tv_sec) + 1e-6 * double(use.ru_utime.tv_usec + use.ru_stime.tv_usec);
+  return double(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+         1e-6 * double(use.ru_utime.tv_usec + use.ru_stime.tv_usec);
 }
 
 /// 1,000 solutions a minute and core, counted in CPU seconds of this process and all that it started, so that
-/// a busy machine changes little. R1_SOLUTIONS=1000 in the environment makes the count as exact as docs/ has it.
+/// a busy machine changes little. R1_SOLUTIONS=1000 in the environment makes the count as exact as docs/ has
+/// it.
 TEST(CodeSpeed, AThousandPythonSolutionsPerMinuteAndCore) {
   const char* wanted = std::getenv("R1_SOLUTIONS");
   const int num_solutions = wanted != nullptr ? std::atoi(wanted) : 60;
@@ -93,8 +118,9 @@ TEST(CodeSpeed, AThousandPythonSolutionsPerMinuteAndCore) {
   // The servers are gone, so all they started is counted.
   const double cpu = cpu_seconds(RUSAGE_SELF) + cpu_seconds(RUSAGE_CHILDREN) - start_cpu;
   const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  std::printf("%d solutions, %lld tests: %.2f s CPU, %.2f s; %.0f solutions per CPU minute, %.1f ms CPU each\n", num_solutions,
-              (long long)tests, cpu, wall, 60 * num_solutions / cpu, 1000 * cpu / num_solutions);
+  std::printf(
+      "%d solutions, %lld tests: %.2f s CPU, %.2f s; %.0f solutions per CPU minute, %.1f ms CPU each\n",
+      num_solutions, (long long)tests, cpu, wall, 60 * num_solutions / cpu, 1000 * cpu / num_solutions);
   EXPECT_GE(60 * num_solutions / cpu, 1000);
 }
 

@@ -68,7 +68,8 @@ const CodeTask kPrimes = pairs({{"10\n", "4\n"}, {"100\n1000\n", "25\n168"}, {"2
 
 TEST(CodeText, LastMarkedBlockOutsideTheThinking) {
   constexpr auto kPython = CodeLanguage::kPython;
-  EXPECT_EQ(extract_code("a\n```python\nprint(1)\n```\nb\n```python\nprint(2)\n```\n", kPython), "print(2)\n");
+  EXPECT_EQ(extract_code("a\n```python\nprint(1)\n```\nb\n```python\nprint(2)\n```\n", kPython),
+            "print(2)\n");
   EXPECT_EQ(extract_code("```py\nx\n```\n```cpp\ny\n```\n```\nz\n```", kPython), "x\n");
   EXPECT_EQ(extract_code("```cpp\nx\n```\n```C++\ny\n```", CodeLanguage::kCpp), "y\n");
   EXPECT_EQ(extract_code("```\nx\n```\n", kPython), "x\n");
@@ -107,8 +108,9 @@ TEST(CodeText, TasksAreReadOrRefused) {
   EXPECT_EQ(code_task({{"asserts", {"assert 1", "assert 2"}}})->asserts.size(), 2u);
   for (const nlohmann::json& broken :
        {nlohmann::json(), nlohmann::json{{"tests", nlohmann::json::array()}}, nlohmann::json{{"tests", "x"}},
-        nlohmann::json{{"tests", {{{"stdin", "1"}}}}}, nlohmann::json{{"tests", {{{"stdin", 1}, {"stdout", 2}}}}},
-        nlohmann::json{{"asserts", 3}}, nlohmann::json{{"asserts", {1}}}, nlohmann::json{{"asserts", nlohmann::json::array()}},
+        nlohmann::json{{"tests", {{{"stdin", "1"}}}}},
+        nlohmann::json{{"tests", {{{"stdin", 1}, {"stdout", 2}}}}}, nlohmann::json{{"asserts", 3}},
+        nlohmann::json{{"asserts", {1}}}, nlohmann::json{{"asserts", nlohmann::json::array()}},
         nlohmann::json{{"asserts", "assert 1"}, {"tests", nlohmann::json::array()}}})
     EXPECT_FALSE(code_task(broken)) << broken;
 }
@@ -139,17 +141,23 @@ TEST(CodePython, WhatSolutionsUseWorks) {
   R1_NEEDS_SANDBOX(CodeLanguage::kPython);
   const CodeVerifier verifier(config_of(CodeLanguage::kPython));
   for (const char* program :
-       {"print(input())", "import sys\ninput = sys.stdin.readline\nprint(input().strip())", "print(open(0).read().strip())",
-        "import os\nprint(os.read(0, 100).decode())", "print(input()); exit()", "print(input()); quit(0)",
-        "import sys\nsys.setrecursionlimit(10**6)\ndef f(n): return 0 if n == 0 else 1 + f(n - 1)\nassert f(20000) == 20000\nprint(input())",
-        "import threading, sys\ndef main(): print(input())\nthreading.stack_size(1 << 26)\nt = threading.Thread(target=main)\nt.start()\nt.join()",
+       {"print(input())", "import sys\ninput = sys.stdin.readline\nprint(input().strip())",
+        "print(open(0).read().strip())", "import os\nprint(os.read(0, 100).decode())",
+        "print(input()); exit()", "print(input()); quit(0)",
+        "import sys\nsys.setrecursionlimit(10**6)\ndef f(n): return 0 if n == 0 else 1 + f(n - 1)\nassert "
+        "f(20000) == 20000\nprint(input())",
+        "import threading, sys\ndef main(): print(input())\nthreading.stack_size(1 << 26)\nt = "
+        "threading.Thread(target=main)\nt.start()\nt.join()",
         "from dataclasses import dataclass\n@dataclass\nclass A:\n  x: int\nprint(input() if A(1).x else 0)",
         "import asyncio\nasync def f(): return input()\nprint(asyncio.run(f()))",
-        "from multiprocessing import Pool\ndef f(x): return x\nif __name__ == '__main__':\n  with Pool(2) as p: assert p.map(f, [1, 2]) == [1, 2]\n  print(input())",
+        "from multiprocessing import Pool\ndef f(x): return x\nif __name__ == '__main__':\n  with Pool(2) as "
+        "p: assert p.map(f, [1, 2]) == [1, 2]\n  print(input())",
         "import subprocess\nprint(subprocess.run(['cat'], capture_output=True, text=True).stdout)",
-        "import tempfile\nwith tempfile.TemporaryFile('w+') as f:\n  f.write(input()); f.seek(0); print(f.read())",
+        "import tempfile\nwith tempfile.TemporaryFile('w+') as f:\n  f.write(input()); f.seek(0); "
+        "print(f.read())",
         "import atexit\natexit.register(lambda: print(x))\nx = input()",
-        "from fractions import Fraction\nfrom decimal import Decimal\nimport random, heapq, re, json, datetime, statistics\nprint(input())"}) {
+        "from fractions import Fraction\nfrom decimal import Decimal\nimport random, heapq, re, json, "
+        "datetime, statistics\nprint(input())"}) {
     const auto result = verifier.check(program, pairs({{"42\n", "42"}, {"43\n", "43"}}));
     EXPECT_EQ(result.verdict, Verdict::kRight) << program << "\n" << result.detail;
   }
@@ -171,12 +179,16 @@ TEST(CodePython, PartialCredit) {
 TEST(CodePython, AssertTests) {
   R1_NEEDS_SANDBOX(CodeLanguage::kPython);
   const CodeVerifier verifier(config_of(CodeLanguage::kPython, PartialCredit::kFraction));
-  const CodeTask task = asserts({"assert square(3) == 9", "assert square(-2) == 4\nassert square(0) == 0", "assert square(5) == 25"});
+  const CodeTask task = asserts(
+      {"assert square(3) == 9", "assert square(-2) == 4\nassert square(0) == 0", "assert square(5) == 25"});
   EXPECT_EQ(verifier.check("def square(x):\n  return x * x\nprint('noise')", task).verdict, Verdict::kRight);
   EXPECT_EQ(verifier.check("def square(x):\n  return 9", task).value, 1.0 / 3);
-  EXPECT_EQ(verifier.check("if __name__ == '__main__':\n  input()\ndef square(x): return x * x", task).verdict, Verdict::kRight);
+  EXPECT_EQ(
+      verifier.check("if __name__ == '__main__':\n  input()\ndef square(x): return x * x", task).verdict,
+      Verdict::kRight);
   EXPECT_EQ(verifier.check("square = 3", task).verdict, Verdict::kWrong);
-  EXPECT_EQ(verifier.check("def square(x):\n  while True: pass", asserts({"assert square(3) == 9"})).verdict, Verdict::kTimedOut);
+  EXPECT_EQ(verifier.check("def square(x):\n  while True: pass", asserts({"assert square(3) == 9"})).verdict,
+            Verdict::kTimedOut);
   const auto broken = verifier.check("def square(x): return 9", asserts({"assert square(3 == 9"}));
   EXPECT_EQ(broken.verdict, Verdict::kGoldUnreadable);
 }
@@ -186,19 +198,29 @@ TEST(CodePython, FakedSuccessIsNoSuccess) {
   R1_NEEDS_SANDBOX(CodeLanguage::kPython);
   const CodeVerifier verifier(config_of(CodeLanguage::kPython));
   for (const char* program :
-       {"import os; os._exit(0)", "import sys; sys.exit(0)", "raise SystemExit", "exit()", "print('OK'); print('passed'); exit(0)",
-        "print(input()); exit(0)", "import sys; print(sys.stdin.read(), end=''); sys.exit(0)",
-        "def square(x):\n  import os; os._exit(0)", "def square(x):\n  raise SystemExit(0)",
+       {"import os; os._exit(0)",
+        "import sys; sys.exit(0)",
+        "raise SystemExit",
+        "exit()",
+        "print('OK'); print('passed'); exit(0)",
+        "print(input()); exit(0)",
+        "import sys; print(sys.stdin.read(), end=''); sys.exit(0)",
+        "def square(x):\n  import os; os._exit(0)",
+        "def square(x):\n  raise SystemExit(0)",
         "import builtins\nbuiltins.AssertionError = SystemExit\ndef square(x): return 0",
-        "import os\nos.fork = None\ndef square(x): return 0", "import sys\nsys.excepthook = lambda *a: None\ndef square(x): return 0",
+        "import os\nos.fork = None\ndef square(x): return 0",
+        "import sys\nsys.excepthook = lambda *a: None\ndef square(x): return 0",
         "import os\ndef leave(code): os._exit(0)\nimport sys\nsys.exit = leave\ndef square(x): return 0",
         "import atexit, os\natexit.register(os._exit, 0)\ndef square(x): return 0",
         "import os\nif os.fork() == 0: os._exit(0)\nos._exit(0)",
-        "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)", "import os\nos.kill(-1, 9)",
-        "import os\nfor fd in range(4, 300):\n  try: os.write(fd, b'0 0 0')\n  except OSError: pass\nos._exit(0)",
+        "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)",
+        "import os\nos.kill(-1, 9)",
+        "import os\nfor fd in range(4, 300):\n  try: os.write(fd, b'0 0 0')\n  except OSError: "
+        "pass\nos._exit(0)",
         "import sys, threading\nthreading.Thread(target=lambda: exit(0)).start()\ndef square(x): return 0",
         "import os\nos.close(1); os.open('/dev/null', os.O_RDWR)\ndef square(x): return 0",
-        "compile = exec = lambda *a: None\nimport builtins\nbuiltins.exec = builtins.compile = lambda *a: None\ndef square(x): return 0"}) {
+        "compile = exec = lambda *a: None\nimport builtins\nbuiltins.exec = builtins.compile = lambda *a: "
+        "None\ndef square(x): return 0"}) {
     const auto result = verifier.check(program, asserts({"assert square(3) == 9"}));
     EXPECT_NE(result.verdict, Verdict::kRight) << program;
     EXPECT_NE(result.verdict, Verdict::kGoldUnreadable) << program;
@@ -218,15 +240,17 @@ for text in [o for o in gc.get_objects() if isinstance(o, str)]:
     if text.startswith('expected'): print(text)
 for name, value in os.environ.items():
     if value.startswith('expected'): print(value)
-)", pairs({{"", "expected_7351"}}));
+)",
+                                     pairs({{"", "expected_7351"}}));
   EXPECT_EQ(result.verdict, Verdict::kWrong);
 }
 
 TEST(CodePython, LaterTestsSurviveAKilledForkServer) {
   R1_NEEDS_SANDBOX(CodeLanguage::kPython);
   const CodeVerifier verifier(config_of(CodeLanguage::kPython, PartialCredit::kFraction));
-  const auto result = verifier.check("import os\nn = int(input())\nif n == 2: os.kill(os.getppid(), 9)\nprint(n)",
-                                     pairs({{"1", "1"}, {"2", "2"}, {"3", "3"}, {"4", "4"}}));
+  const auto result =
+      verifier.check("import os\nn = int(input())\nif n == 2: os.kill(os.getppid(), 9)\nprint(n)",
+                     pairs({{"1", "1"}, {"2", "2"}, {"3", "3"}, {"4", "4"}}));
   EXPECT_GE(result.passed, 3) << result.detail;
 }
 
@@ -239,7 +263,9 @@ TEST(CodePython, ThreadsCheckSideBySide) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 5; ++i) {
         const auto text = std::to_string(100 * t + size_t(i));
-        right[t] += verifier.check("print(int(input()) * 2)", pairs({{text, std::to_string(2 * std::stoi(text))}})).value == 1;
+        right[t] +=
+            verifier.check("print(int(input()) * 2)", pairs({{text, std::to_string(2 * std::stoi(text))}}))
+                .value == 1;
       }
     });
   }
@@ -247,8 +273,9 @@ TEST(CodePython, ThreadsCheckSideBySide) {
   EXPECT_EQ(right, std::vector<int>(4, 5));
 }
 
-constexpr const char* kCppSquare = "#include <iostream>\nint square(int x) { return x * x; }\n"
-                                   "int main() { int n; while (std::cin >> n) std::cout << square(n) << '\\n'; }\n";
+constexpr const char* kCppSquare =
+    "#include <iostream>\nint square(int x) { return x * x; }\n"
+    "int main() { int n; while (std::cin >> n) std::cout << square(n) << '\\n'; }\n";
 
 TEST(CodeCpp, StdinTests) {
   R1_NEEDS_SANDBOX(CodeLanguage::kCpp);
@@ -267,26 +294,33 @@ TEST(CodeCpp, StdinTests) {
 TEST(CodeCpp, AssertTests) {
   R1_NEEDS_SANDBOX(CodeLanguage::kCpp);
   const CodeVerifier verifier(config_of(CodeLanguage::kCpp, PartialCredit::kFraction));
-  const CodeTask task = asserts({"int main() { assert(square(3) == 9); }", "int main() { assert(square(2) == 4); return 0; }"});
+  const CodeTask task =
+      asserts({"int main() { assert(square(3) == 9); }", "int main() { assert(square(2) == 4); return 0; }"});
   const auto right = verifier.check(kCppSquare, task);
   EXPECT_EQ(right.verdict, Verdict::kRight) << right.detail;
   EXPECT_EQ(verifier.check("int square(int x) { return 9; }", task).value, 0.5);
   for (const char* program :
-       {"#include <cstdlib>\nint square(int x) { std::exit(0); }", "#include <unistd.h>\nint square(int x) { _exit(0); }",
+       {"#include <cstdlib>\nint square(int x) { std::exit(0); }",
+        "#include <unistd.h>\nint square(int x) { _exit(0); }",
         "#include <cstdlib>\nstruct A { A() { std::_Exit(0); } } a; int square(int) { return 0; }",
-        "#define NDEBUG\n#include <cassert>\nint square(int) { return 0; }", "int square(int) { return 0; } int main() { return 0; }",
-        "#include <iostream>\nint square(int) { std::string s; std::cin >> s; std::cout << s; std::exit(0); }"})
+        "#define NDEBUG\n#include <cassert>\nint square(int) { return 0; }",
+        "int square(int) { return 0; } int main() { return 0; }",
+        "#include <iostream>\nint square(int) { std::string s; std::cin >> s; std::cout << s; std::exit(0); "
+        "}"})
     EXPECT_EQ(verifier.check(program, task).value, 0) << program;
 }
 
 RewardConfig reward_config(const std::string& part) {
-  return RewardConfig::parse(ConfigNode::parse_text("reward: {parts: {code: " + part + "}}", "test.yaml").child("reward"));
+  return RewardConfig::parse(
+      ConfigNode::parse_text("reward: {parts: {code: " + part + "}}", "test.yaml").child("reward"));
 }
 
 TEST(CodeReward, PartOfAReward) {
   R1_NEEDS_SANDBOX(CodeLanguage::kPython);
-  const Reward reward(reward_config("{kind: code, language: python, timeout_s: 2, partial_credit: fraction, weight: 2}"));
-  const nlohmann::json extra = {{"tests", {{{"stdin", "2"}, {"stdout", "4"}}, {{"stdin", "3"}, {"stdout", "9"}}}}};
+  const Reward reward(
+      reward_config("{kind: code, language: python, timeout_s: 2, partial_credit: fraction, weight: 2}"));
+  const nlohmann::json extra = {
+      {"tests", {{{"stdin", "2"}, {"stdout", "4"}}, {{"stdin", "3"}, {"stdout", "9"}}}}};
   const auto score = [&](const std::string& completion, const nlohmann::json& task) {
     return reward.score({"", completion, "", task});
   };
@@ -306,12 +340,13 @@ TEST(CodeReward, PartOfAReward) {
 }
 
 TEST(CodeReward, BadKeysNamePlaceAndRemedy) {
-  for (const auto& [part, word] : std::vector<std::pair<std::string, std::string>>{{"{kind: code, language: rust}", "python"},
-                                                                                  {"{kind: code, timeout_s: 0}", "0.01"},
-                                                                                  {"{kind: code, memory_mb: 1}", "32"},
-                                                                                  {"{kind: code, partial_credit: some}", "fraction"},
-                                                                                  {"{kind: code, tolerance: -1}", "tolerance"},
-                                                                                  {"{kind: code, extract: boxed}", "extract"}}) {
+  for (const auto& [part, word] :
+       std::vector<std::pair<std::string, std::string>>{{"{kind: code, language: rust}", "python"},
+                                                        {"{kind: code, timeout_s: 0}", "0.01"},
+                                                        {"{kind: code, memory_mb: 1}", "32"},
+                                                        {"{kind: code, partial_credit: some}", "fraction"},
+                                                        {"{kind: code, tolerance: -1}", "tolerance"},
+                                                        {"{kind: code, extract: boxed}", "extract"}}) {
     try {
       reward_config(part);
       ADD_FAILURE() << part;
