@@ -87,8 +87,8 @@ TEST(RunConfig, TheTinyRunIsRead) {
   EXPECT_EQ(grpo.group_size, 16);
   EXPECT_EQ(grpo.eval.sampling.rule.temperature, 0.0);  // evaluation is greedy unless it says otherwise
   EXPECT_EQ(grpo.loss.constant_length, 8);
-  EXPECT_EQ(c.model.vocab_size, c.load_tokenizer().vocab_size());
-  EXPECT_EQ(c.model.bos_token_id, *c.load_tokenizer().bos_id());
+  EXPECT_EQ(c.base.config.vocab_size, c.load_tokenizer().vocab_size());
+  EXPECT_EQ(c.base.config.bos_token_id, *c.load_tokenizer().bos_id());
   expect_text(describe_plan(c), {"zero (grpo)", "6 updates in all", "memory"});
 }
 
