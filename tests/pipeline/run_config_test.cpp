@@ -96,6 +96,15 @@ TEST(RunConfig, TheShippedConfigsAreRead) {
   const auto root = std::filesystem::path(R1_SOURCE_DIR);
   const auto c = RunConfig::load(root / "configs/tiny/r1_zero.yaml", {});
   EXPECT_EQ(c.stages.size(), 2u);
+  const auto r1 = RunConfig::load(root / "configs/tiny/r1.yaml", {});
+  const auto student = [&](const std::string& name) {
+    for (const auto& stage : r1.stages) {
+      if (stage.name == name) return stage.model.config.num_parameters();
+    }
+    return int64_t{0};
+  };
+  EXPECT_LT(student("distilled"), student("rl_2") * 11 / 20);  // about half the teacher
+  EXPECT_EQ(student("distilled"), student("student_rl"));
 }
 
 }  // namespace
