@@ -136,7 +136,7 @@ bool inputs_differ(const std::vector<std::string>& before, const std::vector<std
   return outputs(before) != outputs(now);
 }
 
-void run_stages(const RunConfig& config, const RunData& data, const RunDirectory& directory, bool resumed) {
+void run_stages(const RunConfig& config, const RunData& data, const RunDirectory& directory, bool resumed, const std::string& until) {
   if (config.threads > 0) {
     torch::set_num_threads(static_cast<int>(config.threads));
     kernels::set_num_threads(static_cast<int>(config.threads));
@@ -152,6 +152,7 @@ void run_stages(const RunConfig& config, const RunData& data, const RunDirectory
     if (const auto done = directory.finished_stage(entry.name)) {
       if (done->value("settings", settings) == settings) {
         log_info(cat("stage '", entry.name, "' is complete"));
+        if (entry.name == until) break;
         continue;
       }
       log_warning(cat("stage '", entry.name, "' runs again: ", difference(done->at("settings"), settings)));
@@ -169,6 +170,7 @@ void run_stages(const RunConfig& config, const RunData& data, const RunDirectory
     summary["settings"] = settings;
     summary["output"] = output_hash(directory.path(), entry);
     directory.finish_stage(entry.name, summary);
+    if (entry.name == until) break;
   }
   std::printf("%s", closing_table(config, directory).c_str());
   std::fflush(stdout);
@@ -192,21 +194,31 @@ std::vector<std::string> stages_to_repeat(const RunConfig& before, const RunConf
   return repeated;
 }
 
+void require_stage(const RunConfig& config, const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& entry : config.stages) names.push_back(entry.name);
+  if (!name.empty() && std::find(names.begin(), names.end(), name) == names.end()) {
+    throw Error(cat("--until is ", name, "; accepted: a stage of the pipeline: ", join(names, ", "), "."));
+  }
+}
+
 }  // namespace
 
-void run(const RunConfig& config, const std::string& command_line) {
+void run(const RunConfig& config, const std::string& command_line, const std::string& until) {
+  require_stage(config, until);
   RunDirectory::require_new(config);  // before the data is read, which may take long
   const auto data = load_data(config);
   const auto directory = RunDirectory::create(config, command_line);
-  run_stages(config, data, directory, false);
+  run_stages(config, data, directory, false, until);
 }
 
 void resume(const std::filesystem::path& run_dir, const std::vector<std::string>& overrides, bool allow_changes,
-            const std::string& command_line) {
+            const std::string& command_line, const std::string& until) {
   const auto directory = RunDirectory::open(run_dir, command_line);
   const auto before = ConfigNode::load(run_dir / "config.yaml");
   auto config = RunConfig::load(run_dir / "config.yaml", overrides);
   config.run_dir = run_dir;
+  require_stage(config, until);
   const auto old_leaves = before.leaves(), new_leaves = config.source.leaves();
   const std::map<std::string, std::string> was(old_leaves.begin(), old_leaves.end()), is(new_leaves.begin(), new_leaves.end());
   std::vector<std::string> matters, harmless;
@@ -233,7 +245,7 @@ void resume(const std::filesystem::path& run_dir, const std::vector<std::string>
     for (const auto& line : matters) log_warning("changed, and results will differ from the unbroken run: " + line);
     directory.replace_config(config);
   }
-  run_stages(config, load_data(config), directory, true);
+  run_stages(config, load_data(config), directory, true, until);
 }
 
 train::EvalResult evaluate_model(const RunConfig& config, const std::filesystem::path& model_path, int64_t problems) {

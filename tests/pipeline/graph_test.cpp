@@ -126,6 +126,22 @@ TEST(Graph, AChangedSettingRunsAgainWhatDependsOnItAndNothingElse) {
   EXPECT_EQ(files_of(repeated), results);
 }
 
+TEST(Graph, EndsAfterTheStageThatUntilNames) {
+  const Folder folder("graph_until");
+  const auto run_dir = folder / "run";
+  const auto config = RunConfig::load(write_graph(folder), {"run_dir=" + run_dir.string()});
+  expect_text(error_of([&] { run(config, "", "smaples"); }), {"--until is smaples", "pretrain, zero, samples"});
+  EXPECT_FALSE(std::filesystem::exists(run_dir));
+  run(config, "", "zero");
+  EXPECT_TRUE(std::filesystem::exists(run_dir / "stages/zero.json"));
+  EXPECT_FALSE(std::filesystem::exists(run_dir / "stages/samples.begun.json"));
+  resume(run_dir, {}, false, "", "pretrain");  // nothing to do
+  EXPECT_FALSE(std::filesystem::exists(run_dir / "stages/samples.begun.json"));
+  resume(run_dir, {}, false, "", "sft");
+  EXPECT_TRUE(std::filesystem::exists(run_dir / "stages/sft.json"));
+  EXPECT_FALSE(std::filesystem::exists(run_dir / "stages/student.begun.json"));
+}
+
 TEST(Graph, ARunKilledInAnyStageEqualsTheUnbrokenOne) {
   const Folder folder("graph_killed");
   EXPECT_TRUE(verify_resume({.program = "/proc/self/exe", .config = write_graph(folder), .overrides = {}, .work_dir = folder / "work", .kills = 4}));

@@ -27,7 +27,7 @@ using TextSource = std::function<TextExample(int64_t)>;
 class TextStage : public Stage {
  public:
   /// `evaluator` is there when config.eval is.
-  TextStage(StageContext context, TextStageConfig config, TextSource texts, std::optional<Evaluator> evaluator);
+  TextStage(StageContext context, TextStageConfig config, TextSource texts, std::optional<Evaluator> evaluator = std::nullopt);
   ~TextStage() override;
   int64_t total_steps() const override { return config_.steps; }
   int64_t steps_done() const override { return step_; }
