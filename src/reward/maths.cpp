@@ -10,7 +10,7 @@ namespace r1 {
 namespace {
 
 struct Reading {
-  std::string text;                 ///< lower case, without white space: texts that share it mean the same
+  std::string text;  ///< lower case, white space between digits only: texts that share it mean the same
   std::optional<maths::Expr> expr;  ///< nothing for words
 };
 
@@ -29,8 +29,11 @@ std::optional<Reading> read(std::string_view written, const maths::Deadline& dea
   if (written.size() > kMaxBytes) return std::nullopt;
   const std::string text = maths::maths_text(written);
   Reading reading;
+  bool space = false;
   for (const char c : text) {
-    if (!is_space(c)) reading.text += c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
+    if (space && is_digit(c) && !reading.text.empty() && is_digit(reading.text.back())) reading.text += ' ';
+    space = is_space(c);
+    if (!space) reading.text += c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
   }
   if (reading.text.empty()) return std::nullopt;
   try {

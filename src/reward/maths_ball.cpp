@@ -31,7 +31,8 @@ uint64_t hash_of(std::string_view name, int point) {
   return mixed(hash + static_cast<uint64_t>(point) * 0x9E3779B97F4A7C15u);
 }
 
-/// A dyadic number of 22 bits in [1/4, 9/4): positive at the first two points, negative at the third, either after.
+/// A dyadic number of 22 bits in [1/4, 9/4): positive at the first two points, negative at the third, either
+/// after.
 void set_symbol(acb_t out, std::string_view name, int point) {
   const uint64_t hash = hash_of(name, point);
   const slong size = static_cast<slong>((hash >> 40) % (1 << 21)) + (1 << 18);
@@ -172,6 +173,13 @@ class Evaluator {
       acb_abs(acb_realref(out.get()), first, bits_);
     } else if ((e.name == "floor" || e.name == "ceil") && acb_is_real(first)) {
       (e.name == "floor" ? arb_floor : arb_ceil)(acb_realref(out.get()), acb_realref(first), bits_);
+    } else if ((e.name == "max" || e.name == "min") && acb_is_real(first)) {
+      acb_set(out.get(), first);
+      for (const Ball& arg : args) {
+        if (!acb_is_real(arg.get())) return acb_indeterminate(out.get());
+        (e.name == "max" ? arb_max : arb_min)(acb_realref(out.get()), acb_realref(out.get()), arg.real(),
+                                              bits_);
+      }
     } else if (e.name == "!") {
       acb_add_ui(first, first, 1, bits_);
       acb_gamma(out.get(), first, bits_);

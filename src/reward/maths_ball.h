@@ -29,8 +29,8 @@ class Ball {
   acb_t value_;
 };
 
-constexpr int kPoints =
-    5;  ///< where expressions with symbols are compared; all symbols are positive at the first two, negative at the third
+constexpr int kPoints = 5;  ///< where expressions with symbols are compared; all symbols are positive at the
+                            ///< first two, negative at the third
 
 /// The value of a scalar expression at one of the points; not finite where it has none or cannot be told.
 Ball ball_of(const Expr& expr, long precision_bits, int point, const Deadline& deadline);

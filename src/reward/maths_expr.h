@@ -56,9 +56,9 @@ class Deadline {
  public:
   explicit Deadline(double seconds)
       : end_(std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds)) {}
-  /// Reads the clock at every 16th call.
+  /// Reads the clock at every 8th call.
   void poll() const {
-    if (++calls_ % 16 == 0 && std::chrono::steady_clock::now() >= end_) throw Expired{};
+    if (++calls_ % 8 == 0 && std::chrono::steady_clock::now() >= end_) throw Expired{};
   }
 
  private:

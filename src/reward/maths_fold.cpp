@@ -7,7 +7,7 @@
 namespace r1::maths {
 namespace {
 
-constexpr size_t kMaxBits = 200'000;
+constexpr size_t kMaxBits = 50'000;
 constexpr unsigned long kMaxFactorial = 2000, kMaxBinomial = 5000, kMaxRoot = 64;
 
 size_t bits_of(const mpq_class& value) {

@@ -132,6 +132,7 @@ Expr Parser::relation() {
 
 Expr Parser::unions() {
   Expr left = sum();
+  int pairs = 0;
   while (true) {
     deadline_.poll();
     Kind kind;
@@ -148,7 +149,7 @@ Expr Parser::unions() {
     if (kind == Kind::kUnion && left.kind == Kind::kUnion) {
       left.args.push_back(std::move(right));
     } else {
-      const Nested nested(depth_);  // the tree grows to the left
+      if (++pairs > kMaxDepth) throw Unreadable{};  // the tree grows to the left
       left = make(kind, {std::move(left), std::move(right)});
     }
   }
@@ -156,6 +157,7 @@ Expr Parser::unions() {
 
 Expr Parser::sum() {
   std::vector<Expr> terms;
+  int signs = 0;
   if (peek().is_command("pm") || peek().is_command("mp")) {
     terms.push_back(make_number(0));
   } else {
@@ -168,6 +170,7 @@ Expr Parser::sum() {
     } else if (take("-")) {
       terms.push_back(make(Kind::kNegate, {product()}));
     } else if (peek().is_command("pm") || peek().is_command("mp")) {
+      if (++signs > kMaxDepth) throw Unreadable{};
       const bool upper = tokens_[at_++].text == "pm";
       Expr left = terms.size() == 1 ? std::move(terms[0]) : make(Kind::kAdd, std::move(terms));
       Expr both = make(Kind::kPlusMinus, {std::move(left), product()});

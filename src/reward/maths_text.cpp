@@ -8,10 +8,9 @@ namespace r1::maths {
 namespace {
 
 /// Units of three letters, and abbreviations that number.cpp does not count as units.
-constexpr std::array<std::string_view, 31> kUnits = {"lbs", "hrs", "mph", "kmh", "kph", "min", "sec", "deg",
-                                                     "day", "men", "way", "usd", "sqm", "cms", "rad", "mol",
-                                                     "per", "yrs", "ohm", "man", "bag", "box", "pie", "pen",
-                                                     "cup", "dog", "cat", "bus", "car", "dm",  "gal"};
+constexpr std::array<std::string_view, 30> kUnits = {
+    "lbs", "hrs", "mph", "kmh", "kph", "min", "sec", "deg", "day", "men", "way", "usd", "sqm", "cms", "rad",
+    "mol", "per", "yrs", "ohm", "man", "bag", "box", "pie", "pen", "cup", "dog", "cat", "bus", "car", "gal"};
 /// Words of maths that are long enough to be taken for a unit.
 constexpr std::array<std::string_view, 26> kMaths = {
     "infinity", "alpha", "beta", "gamma", "delta",   "theta",      "lambda", "sigma",  "omega",
@@ -32,7 +31,7 @@ bool may_have_unit(std::string_view text) {
   size_t at = text.size();
   while (at > 0 && is_letter(text[at - 1])) --at;
   if (at < text.size()) return at > 0 && text[at - 1] == '\\';
-  return is_digit(text.back()) || text.back() == '}' || text.back() == ')' || text.back() == '.';
+  return is_digit(text.back()) || text.back() == '}' || text.back() == ')';
 }
 
 bool is_one_of(std::string_view letters, char c) { return letters.find(c) != std::string_view::npos; }

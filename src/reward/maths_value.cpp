@@ -8,6 +8,7 @@ namespace {
 
 constexpr long kPrecisions[] = {96, 384, 1536};
 constexpr long kEqualBits = 64;       ///< equal when nothing differs in so many bits...
+constexpr long kWholeBits = 16;       ///< ...and by less than 2^-16: large numbers differ by 1...
 constexpr long kZeroBits = 80;        ///< ...or when both are as small as 2^-80
 constexpr int kEnoughPoints = 2;      ///< of kPoints; the others may have no value
 constexpr long kRounded = 1'000'000;  ///< decimals count six places
@@ -60,6 +61,7 @@ Same compared(const Ball& a, const Ball& b, long precision) {
   if (!acb_contains_zero(difference.get())) return Same::kNo;
   if (all_small(difference, kZeroBits) && all_small(a, kZeroBits) && all_small(b, kZeroBits))
     return Same::kYes;
+  if (!all_small(difference, kWholeBits)) return Same::kUnknown;
   acb_div(difference.get(), difference.get(), a.get(), precision);
   return acb_is_finite(difference.get()) && all_small(difference, kEqualBits) ? Same::kYes : Same::kUnknown;
 }

@@ -40,6 +40,7 @@ TEST(Maths, NumbersAreExact) {
                            {"9007199254740993", "9007199254740992"},
                            {"3\\frac{1}{2}", "\\frac{3}{2}"},
                            {"3(1/2)", "3.5"},
+                           {"1 1/2", "11/2"},
                            {"\\binom{10}{3}", "121"}});
 }
 
@@ -95,6 +96,7 @@ TEST(Maths, SymbolsStandForAnything) {
                            {"\\sqrt{x^2}", "|x|"},
                            {"2^{x+1}", "2 \\cdot 2^x"},
                            {"f(4-x)", "f(-x+4)"},
+                           {"\\max(x,1)", "-\\min(-x,-1)"},
                            {"a_{n}", "a_n"}});
   expect(Verdict::kWrong, {{"(x+1)^2", "x^2+2x+2"},
                            {"\\sqrt{x^2}", "x"},
@@ -202,6 +204,8 @@ TEST(Maths, TooLargeToTellTimesOutInTime) {
     EXPECT_LT(monotonic_s() - start_s, 0.5) << text;
   }
   EXPECT_EQ(compare_maths("9^{9^{9^{9}}} + 1", "9^{9^{9^{9}}}"), Verdict::kTimedOut);
+  EXPECT_EQ(compare_maths("2^{2^{100}} + 1", "2^{2^{100}}"), Verdict::kTimedOut);  // too large to see the 1
+  EXPECT_EQ(compare_maths("2^{2^{100}}", "2^{2^{100}}"), Verdict::kRight);
   EXPECT_STREQ(verdict_name(Verdict::kTimedOut), "timed_out");
 }
 
