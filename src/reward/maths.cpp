@@ -20,7 +20,7 @@ bool is_plain(std::string_view text) {
     return is_letter(c) || is_digit(c) || static_cast<unsigned char>(c) >= 0x80;
   };
   return text.find_first_of("\\{}^_") == std::string_view::npos &&
-         std::any_of(text.begin(), text.end(), is_alnum);
+         std::any_of(text.begin(), text.end(), is_wordy);
 }
 
 /// Nothing for what cannot be read.

@@ -44,7 +44,7 @@ constexpr const char* kText =
 constexpr const char* kEquationValue = "a value is not an equation in two symbols";
 constexpr const char* kConstantEquation = "both sides are the value asked for";
 constexpr const char* kInequality = "the same solutions; math-verify does not solve";
-constexpr const char* kSets = "the same points; math-verify cannot read \\langle and \\rangle";
+constexpr const char* kSets = "the same points; math-verify does not intersect, and cannot read \\langle";
 constexpr const char* kBothSigns = "+- inside a fraction stands for two values; math-verify cannot read it";
 
 const std::vector<Difference> kDifferences = {

@@ -2,11 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <ctime>
 #include <string>
 #include <vector>
 
 #include "r1/reward/reward.h"
-#include "r1/util/progress.h"
 
 namespace r1 {
 namespace {
@@ -198,10 +198,10 @@ TEST(Maths, TooLargeToTellTimesOutInTime) {
   for (const std::string text : {"9^{9^{9^{9}}}", "9^9^9^9^9", "((((9!)!)!)!)!", "\\sin(10^{10^{10}})",
                                  "2^{2^{100}}", "(x+1)^{10^{20}}", "\\log(\\log(10^{10^{10^{10}}}))",
                                  "1e99999e99999", "\\binom{10^{18}}{10^{17}}", "\\tan(9^{9^9})"}) {
-    const double start_s = monotonic_s();
+    const std::clock_t start = std::clock();  // CPU time: other programs may take the machine away
     EXPECT_NE(compare_maths(text, "5"), Verdict::kRight) << text;
     EXPECT_NE(compare_maths("\\pi + 1", text), Verdict::kRight) << text;
-    EXPECT_LT(monotonic_s() - start_s, 0.5) << text;
+    EXPECT_LT(std::clock() - start, CLOCKS_PER_SEC / 2) << text;
   }
   EXPECT_EQ(compare_maths("9^{9^{9^{9}}} + 1", "9^{9^{9^{9}}}"), Verdict::kTimedOut);
   EXPECT_EQ(compare_maths("2^{2^{100}} + 1", "2^{2^{100}}"), Verdict::kTimedOut);  // too large to see the 1
