@@ -16,9 +16,7 @@ struct Reading {
 
 /// Words, dates, times: no mathematics, but still to be compared as text.
 bool is_plain(std::string_view text) {
-  const auto is_alnum = [](char c) {
-    return is_letter(c) || is_digit(c) || static_cast<unsigned char>(c) >= 0x80;
-  };
+  const auto is_wordy = [](char c) { return is_letter(c) || static_cast<unsigned char>(c) >= 0x80; };
   return text.find_first_of("\\{}^_") == std::string_view::npos &&
          std::any_of(text.begin(), text.end(), is_wordy);
 }
