@@ -30,7 +30,7 @@ constexpr const char* kImaginary =
 constexpr const char* kUnits = "a unit that math-verify does not know, and multiplies as letters";
 constexpr const char* kFunctionValue = "f(4-x) is a value of f; math-verify reads a product";
 constexpr const char* kMillion = "a million is a factor; math-verify drops it as a unit";
-constexpr const char* kDot = "a dot ends the sentence; math-verify then finds no answer";
+constexpr const char* kDot = "a dot ends the sentence; math-verify cannot read it";
 constexpr const char* kMixed = "3 1/2 is a mixed number; math-verify reads (3 + 1) / 2";
 constexpr const char* kSymbols = "2s and 2ab are products; math-verify drops s and ab as units";
 constexpr const char* kSmall =
@@ -43,7 +43,7 @@ constexpr const char* kText =
     "the same words; math-verify reads a product, a number or nothing where \\text is left out or in";
 constexpr const char* kEquationValue = "a value is not an equation in two symbols";
 constexpr const char* kConstantEquation = "both sides are the value asked for";
-constexpr const char* kInequality = "the same solutions; math-verify does not solve";
+constexpr const char* kInequality = "the same solutions; math-verify does not find them equal";
 constexpr const char* kSets = "the same points; math-verify does not intersect, and cannot read \\langle";
 constexpr const char* kBothSigns = "+- inside a fraction stands for two values; math-verify cannot read it";
 
