@@ -20,8 +20,10 @@ const std::map<std::string, Extract> kExtracts = {{"answer_tag", Extract::kAnswe
                                                   {"hashes", Extract::kHashes},
                                                   {"last_number", Extract::kLastNumber},
                                                   {"first_line", Extract::kFirstLine}};
-const std::map<std::string, Compare> kCompares = {
-    {"auto", Compare::kAuto}, {"number", Compare::kNumber}, {"text", Compare::kText}};
+const std::map<std::string, Compare> kCompares = {{"auto", Compare::kAuto},
+                                                  {"number", Compare::kNumber},
+                                                  {"text", Compare::kText},
+                                                  {"maths", Compare::kMaths}};
 
 template <typename Value>
 std::vector<std::string> names_of(const std::map<std::string, Value>& values) {

@@ -7,9 +7,10 @@
 namespace r1 {
 
 /// What a verifier can say. kGoldUnreadable is a fault of the problem, never of the completion: it counts as
-/// neither right nor wrong.
-enum class Verdict { kRight, kWrong, kGoldUnreadable, kAnswerUnreadable };
-const char* verdict_name(Verdict verdict);  ///< "right", "wrong", "gold_unreadable", "answer_unreadable"
+/// neither right nor wrong. kTimedOut: the verifier could not tell within its limits.
+enum class Verdict { kRight, kWrong, kGoldUnreadable, kAnswerUnreadable, kTimedOut };
+const char* verdict_name(
+    Verdict verdict);  ///< "right", "wrong", "gold_unreadable", "answer_unreadable", "timed_out"
 
 /// Where a completion's final answer stands. All but kFirstLine look outside the thinking.
 enum class Extract {
@@ -25,6 +26,7 @@ enum class Compare {
   kAuto,    ///< as numbers when the gold answer is one, otherwise as text
   kNumber,  ///< as numbers; a gold answer that is none is unreadable
   kText,    ///< as text after removing white space and LaTeX spacing
+  kMaths,   ///< by what they mean: compare_maths of maths.h, with its deadline
 };
 
 /// `completion` without its thinking: <think>...</think> blocks, an unclosed <think> to the end, and

@@ -33,8 +33,8 @@ struct RewardPart {
 ///       accuracy: {kind: exact_answer, weight: 1.0, extract: "answer_tag, boxed", compare: auto}
 ///       format:   {kind: format, weight: 0.2}
 ///
-/// extract: one or more of answer_tag, boxed, hashes, last_number, first_line. compare: auto, number, text.
-/// countdown reads extract and use_all_numbers.
+/// extract: one or more of answer_tag, boxed, hashes, last_number, first_line. compare: auto, number, text,
+/// maths. countdown reads extract and use_all_numbers.
 struct RewardConfig {
   bool think_opened = false;
   std::vector<RewardPart> parts;
@@ -55,6 +55,7 @@ struct Score {
   double total = 0;
   std::vector<std::pair<std::string, double>> parts;  ///< (name, unweighted value) in config order
   /// Of the first part that checks an answer, or of the first part; kGoldUnreadable whenever total is NaN.
+  /// kTimedOut counts 0: an answer that is too large to be told from another is none.
   Verdict verdict = Verdict::kWrong;
   std::string extracted;  ///< what that part took for the answer; empty when none was found
 };
