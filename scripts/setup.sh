@@ -20,13 +20,14 @@ readonly model_file=data/cache/smollm2-135m-instruct.gguf
 readonly model_bytes=98362432
 readonly model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 readonly peer_packages=("torch==$torch_version" "transformers==5.17.*" "trl==1.16.*" accelerate datasets tokenizers
-                        tiktoken gguf safetensors tensorboard)
+                        tiktoken gguf safetensors tensorboard "math-verify==0.9.*")
 
 # Package of Debian and Ubuntu : the header that shows it is there, whoever installed it.
 readonly libraries=(
   libyaml-cpp-dev:yaml-cpp/yaml.h libspdlog-dev:spdlog/spdlog.h libcli11-dev:CLI/CLI.hpp
   nlohmann-json3-dev:nlohmann/json.hpp libpcre2-dev:pcre2.h libutf8proc-dev:utf8proc.h libzstd-dev:zstd.h
-  libxxhash-dev:xxhash.h libgtest-dev:gtest/gtest.h libgmp-dev:gmp.h libseccomp-dev:seccomp.h)
+  libxxhash-dev:xxhash.h libgtest-dev:gtest/gtest.h libgmp-dev:gmp.h libflint-dev:flint/flint.h
+  libseccomp-dev:seccomp.h)
 
 want_gcc=false want_peers=false model=
 while (($#)); do
@@ -90,7 +91,7 @@ find_torch() {
   [[ -n $torch_dir ]] || torch_dir=$(torch_dir_of python3)
 }
 
-list_missing() {  # fills `required` (nothing builds without) and `preferred` (g++ can stand in)
+list_missing() {  # fills `required` (nothing builds without) and `preferred` (something else can stand in)
   local entry version
   required=() preferred=()
   have clang++-19 || preferred+=(clang-19)
@@ -105,6 +106,10 @@ list_missing() {  # fills `required` (nothing builds without) and `preferred` (g
   for entry in "${libraries[@]}"; do
     find_header "${entry#*:}" || required+=("${entry%%:*}")
   done
+  # Arb: a part of FLINT 3 (Ubuntu 24.04), a package of its own beside FLINT 2 (Debian 12).
+  if ! find_header flint/acb.h && ! find_header acb.h; then
+    if find_header flint/flint.h; then required+=(libflint-arb-dev); else preferred+=(libflint-arb-dev); fi
+  fi
   if $want_gcc && ! gcc_12_or_newer >/dev/null; then required+=(g++); fi
 }
 

@@ -12,6 +12,7 @@ namespace r1::kernels {
 #define R1_DECLARE(isa)                                                       \
   namespace isa {                                                             \
   void attention_tile(const AttentionTile& tile, float* out, float* lse);     \
+  void attention_token(const AttentionToken& token, float* out);              \
   void attention_grad_tile(const AttentionGradTile& tile);                    \
   }
 R1_DECLARE(avx2)
@@ -130,6 +131,51 @@ void backward_group(const AttentionShape& s, const KvPages& pages, const Attenti
   }
 }
 
+void write_run(const AttentionShape& s, const KvPages& pages, const AttentionRun& run, const float* k, const float* v) {
+  const int64_t D = s.head_dim, Dp = padded(D), stride = s.num_kv_heads * D;
+  for (int64_t i = 0; i < run.num_rows; ++i) {
+    const int64_t position = run.first_position + i, slot = position % kPageTokens;
+    const int32_t page = run.pages[position / kPageTokens];
+    if (slot == 0) {  // a fresh page: unused slots meet a weight of 0, so they must be finite
+      std::fill_n(pages.keys + page * key_page_floats(s), key_page_floats(s), 0.0f);
+      std::fill_n(pages.values + page * value_page_floats(s), value_page_floats(s), 0.0f);
+    }
+    float* key = pages.keys + page * key_page_floats(s) + slot;
+    float* value = pages.values + page * value_page_floats(s) + slot * 16;
+    const float* k_row = k + (run.first_row + i) * stride;
+    const float* v_row = v + (run.first_row + i) * stride;
+    for (int64_t h = 0; h < s.num_kv_heads; ++h) {
+      for (int64_t d = 0; d < D; ++d) {
+        key[(h * D + d) * kPageTokens] = k_row[h * D + d];
+        value[h * Dp * kPageTokens + d / 16 * 256 + d % 16] = v_row[h * D + d];
+      }
+    }
+  }
+}
+
+void attend_token(const AttentionShape& s, const KvPages& pages, const AttentionRun& run, const float* q, float* out) {
+  thread_local std::vector<const float*> keys, values;
+  AttentionToken t{};
+  t.D = s.head_dim;
+  t.Dp = padded(s.head_dim);
+  t.num_heads = s.num_heads;
+  t.position = run.first_position;
+  t.num_pages = t.position / kPageTokens + 1;
+  t.scale = s.scale;
+  keys.clear();
+  values.clear();
+  for (int64_t p = 0; p < t.num_pages; ++p) {
+    keys.push_back(pages.keys + run.pages[p] * key_page_floats(s));
+    values.push_back(pages.values + run.pages[p] * value_page_floats(s));
+  }
+  const int64_t offset = run.first_row * s.num_heads * s.head_dim;
+  t.q = q + offset;
+  t.key_pages = keys.data();
+  t.value_pages = values.data();
+  t.scratch = thread_scratch(3, attention_scratch_floats(s.num_heads, t.num_pages, t.Dp));
+  R1_CPU_CALL(attention_token, t, out + offset);
+}
+
 }  // namespace
 
 int64_t key_page_floats(const AttentionShape& s) { return s.num_kv_heads * s.head_dim * kPageTokens; }
@@ -137,28 +183,6 @@ int64_t value_page_floats(const AttentionShape& s) { return s.num_kv_heads * pad
 
 void write_kv(const AttentionShape& s, const KvPages& pages, const std::vector<AttentionRun>& runs, const float* k,
               const float* v) {
-  const int64_t D = s.head_dim, Dp = padded(D), stride = s.num_kv_heads * D;
-  const auto write_run = [&](size_t r) {
-    const AttentionRun& run = runs[r];
-    for (int64_t i = 0; i < run.num_rows; ++i) {
-      const int64_t position = run.first_position + i, slot = position % kPageTokens;
-      const int32_t page = run.pages[position / kPageTokens];
-      if (slot == 0) {  // a fresh page: unused slots meet a weight of 0, so they must be finite
-        std::fill_n(pages.keys + page * key_page_floats(s), key_page_floats(s), 0.0f);
-        std::fill_n(pages.values + page * value_page_floats(s), value_page_floats(s), 0.0f);
-      }
-      float* key = pages.keys + page * key_page_floats(s) + slot;
-      float* value = pages.values + page * value_page_floats(s) + slot * 16;
-      const float* k_row = k + (run.first_row + i) * stride;
-      const float* v_row = v + (run.first_row + i) * stride;
-      for (int64_t h = 0; h < s.num_kv_heads; ++h) {
-        for (int64_t d = 0; d < D; ++d) {
-          key[(h * D + d) * kPageTokens] = k_row[h * D + d];
-          value[h * Dp * kPageTokens + d / 16 * 256 + d % 16] = v_row[h * D + d];
-        }
-      }
-    }
-  };
   // Consecutive runs of one page table may meet in a page: they are one task.
   std::vector<size_t> starts;
   int64_t rows = 0;
@@ -168,14 +192,35 @@ void write_kv(const AttentionShape& s, const KvPages& pages, const std::vector<A
   }
   starts.push_back(runs.size());
   const auto task = [&](int64_t t) {
-    for (size_t r = starts[static_cast<size_t>(t)]; r < starts[static_cast<size_t>(t) + 1]; ++r) write_run(r);
+    for (size_t r = starts[static_cast<size_t>(t)]; r < starts[static_cast<size_t>(t) + 1]; ++r) {
+      write_run(s, pages, runs[r], k, v);
+    }
   };
   const auto num_tasks = static_cast<int64_t>(starts.size()) - 1;
-  if (rows * stride < 16384) {
+  if (rows * s.num_kv_heads * s.head_dim < 16384) {
     for (int64_t t = 0; t < num_tasks; ++t) task(t);
   } else {
     parallel_for(num_tasks, task);
   }
+}
+
+void attention_cached(const AttentionShape& s, const KvPages& pages, const std::vector<AttentionRun>& runs, const float* q,
+                      const float* k, const float* v, float* out) {
+  const auto num_runs = static_cast<int64_t>(runs.size());
+  const bool decoding = s.num_heads == s.num_kv_heads && num_runs >= 4 * num_threads() &&
+                        std::all_of(runs.begin(), runs.end(), [](const AttentionRun& run) { return run.num_rows == 1; });
+  if (!decoding) {
+    write_kv(s, pages, runs, k, v);
+    attention_forward(s, pages, runs, q, out, nullptr);
+    return;
+  }
+  const int64_t piece = std::clamp<int64_t>(num_runs / (8 * num_threads()), 1, 16);
+  parallel_for((num_runs + piece - 1) / piece, [&](int64_t p) {
+    for (int64_t i = p * piece; i < std::min(num_runs, (p + 1) * piece); ++i) {
+      write_run(s, pages, runs[static_cast<size_t>(i)], k, v);
+      attend_token(s, pages, runs[static_cast<size_t>(i)], q, out);
+    }
+  });
 }
 
 void attention_forward(const AttentionShape& s, const KvPages& pages, const std::vector<AttentionRun>& runs,

@@ -45,6 +45,10 @@ void write_kv(const AttentionShape& shape, const KvPages& pages, const std::vect
 void attention_forward(const AttentionShape& shape, const KvPages& pages, const std::vector<AttentionRun>& runs,
                        const float* q_NHD, float* out_NHD, float* lse_NH);
 
+/// write_kv, then attention_forward: one pass where every run is one token of a sequence of its own.
+void attention_cached(const AttentionShape& shape, const KvPages& pages, const std::vector<AttentionRun>& runs,
+                      const float* q_NHD, const float* k_NhD, const float* v_NhD, float* out_NHD);
+
 /// Gradients of attention_forward over whole sequences; dq, dk, dv are overwritten. A run with first_position > 0
 /// follows the run of its prefix (first_position 0) or another run of the same prefix, whose rows receive its share.
 void attention_backward(const AttentionShape& shape, const KvPages& pages, const std::vector<AttentionRun>& runs,

@@ -32,8 +32,24 @@ struct AttentionGradTile {
   float* dv;  // [num_pages * 16][Dp], added to
 };
 
+/// One query token of one sequence, all heads, every head with keys of its own (H = Hkv).
+struct AttentionToken {
+  int64_t D, Dp;
+  int64_t num_heads;
+  int64_t position;
+  int64_t num_pages;
+  float scale;
+  const float* q;                   // [H][D]
+  const float* const* key_pages;    // [num_pages] -> [Hkv][D][16]
+  const float* const* value_pages;  // [num_pages] -> [Hkv][Dp / 16][16][16]
+  float* scratch;                   // attention_scratch_floats
+};
+
+/// Floats of one row of scores: an odd number of lines, so that rows do not meet in the same lines of the cache.
+inline int64_t score_stride(int64_t num_pages) { return (num_pages | 1) * 16; }
+
 inline int64_t attention_scratch_floats(int64_t rows, int64_t num_pages, int64_t Dp) {
-  return rows * (4 * num_pages * 16 + 6 * Dp) + 64;
+  return rows * (2 * score_stride(num_pages) + 6 * Dp + 1) + 64;
 }
 
 }  // namespace r1::kernels

@@ -38,6 +38,15 @@ static inline F32x16 keep_first(F32x16 a, int count) {
   const __mmask16 m = count >= 16 ? 0xFFFF : static_cast<__mmask16>((1u << count) - 1);
   return {_mm512_maskz_mov_ps(m, a.v)};
 }
+/// Loads `count` (0..) floats, at most sixteen, zero elsewhere; reads nothing past them.
+static inline F32x16 load_first(const float* p, int64_t count) {
+  if (count >= 16) return load(p);
+  return {_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p)};
+}
+static inline void store_first(float* p, F32x16 a, int64_t count) {
+  if (count >= 16) return store(p, a);
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), a.v);
+}
 /// a where x >= limit, 0 where x < limit.
 static inline F32x16 zero_below(F32x16 a, F32x16 x, F32x16 limit) {
   return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.v, limit.v, _CMP_GE_OQ), a.v)};
@@ -81,6 +90,18 @@ static inline __m256 first_mask8(int count) {
 }
 static inline F32x16 keep_first(F32x16 a, int count) {
   return {_mm256_and_ps(a.lo, first_mask8(count)), _mm256_and_ps(a.hi, first_mask8(count - 8))};
+}
+static inline F32x16 load_first(const float* p, int64_t count) {
+  if (count >= 16) return load(p);
+  const int n = static_cast<int>(count);
+  return {_mm256_maskload_ps(p, _mm256_castps_si256(first_mask8(n))),
+          _mm256_maskload_ps(p + 8, _mm256_castps_si256(first_mask8(n - 8)))};
+}
+static inline void store_first(float* p, F32x16 a, int64_t count) {
+  if (count >= 16) return store(p, a);
+  const int n = static_cast<int>(count);
+  _mm256_maskstore_ps(p, _mm256_castps_si256(first_mask8(n)), a.lo);
+  _mm256_maskstore_ps(p + 8, _mm256_castps_si256(first_mask8(n - 8)), a.hi);
 }
 static inline F32x16 zero_below(F32x16 a, F32x16 x, F32x16 limit) {
   return {_mm256_and_ps(a.lo, _mm256_cmp_ps(x.lo, limit.lo, _CMP_GE_OQ)),
@@ -134,21 +155,5 @@ static inline F32x16 exp(F32x16 x) {
   return zero_below(mul(p, pow2(n)), x, low);
 }
 
-/// Loads `count` (0..16) floats, zero elsewhere; reads nothing past them.
-static inline F32x16 load_first(const float* p, int64_t count) {
-  if (count >= 16) return load(p);
-  float buffer[16] = {0};
-  for (int64_t i = 0; i < count; ++i) buffer[i] = p[i];
-  return load(buffer);
-}
-static inline void store_first(float* p, F32x16 a, int64_t count) {
-  if (count >= 16) {
-    store(p, a);
-    return;
-  }
-  float buffer[16];
-  store(buffer, a);
-  for (int64_t i = 0; i < count; ++i) p[i] = buffer[i];
-}
 
 }  // namespace r1::kernels::R1_ISA

@@ -4,17 +4,17 @@
 #include <cmath>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/gemm/tile_product.h"
 #include "kernels/parallel.h"
 
 namespace r1::kernels {
 
-#define R1_DECLARE(isa)                                                                                           \
-  namespace isa {                                                                                                 \
-  void multiply_tile(int rows, int64_t K, const float* a, int64_t a_stride, const float* const* panels,           \
-                     int num_panels, int last_columns, float* c, int64_t ldc, bool accumulate);                   \
-  void pack_rows(int rows, int64_t K, const float* a, int64_t row_stride, int64_t col_stride, float* out);        \
-  void pack_panel(int columns, int64_t K, const float* b, int64_t row_stride, int64_t col_stride, float* out);    \
-  int tile_rows();                                                                                                \
+#define R1_DECLARE(isa)                                                                                        \
+  namespace isa {                                                                                              \
+  void multiply_tile(const TileProduct& product);                                                              \
+  void pack_rows(int rows, int64_t K, const float* a, int64_t row_stride, int64_t col_stride, float* out);     \
+  void pack_panel(int columns, int64_t K, const float* b, int64_t row_stride, int64_t col_stride, float* out); \
+  int tile_rows();                                                                                             \
   }
 R1_DECLARE(avx2)
 R1_DECLARE(avx512)
@@ -34,8 +34,18 @@ struct Groups {
   int rows(int64_t g) const { return static_cast<int>(begin(g + 1) - begin(g)); }
 };
 
+// The tile reads rows of consecutive k in place, unless a stride of whole 4 KiB sends all rows of a tile to the same few
+// lines of the first-level cache.
+bool readable_as_it_lies(MatrixView a) { return a.col_stride == 1 && a.row_stride % 1024 != 0; }
+
 int last_columns_of(int64_t N, int64_t first_panel, int num_panels) {
   return static_cast<int>(std::min<int64_t>(16, N - (first_panel + num_panels - 1) * 16));
+}
+
+template <typename Fn>
+void for_each(int64_t num_tasks, bool in_parallel, const Fn& fn) {
+  if (in_parallel) return parallel_for(num_tasks, fn);
+  for (int64_t i = 0; i < num_tasks; ++i) fn(i);
 }
 
 // One block of rows against panels that `panel(p, slot)` yields.
@@ -43,16 +53,20 @@ template <typename PanelFn>
 void multiply_block(const Groups& groups, int64_t N, int64_t K, MatrixView a, float* c, int64_t ldc, bool accumulate,
                     int panels_per_task, const PanelFn& panels_of) {
   thread_local Scratch packed_rows;
-  float* a_packed = packed_rows.reserve(groups.M * K);
-  const auto pack_group = [&](int64_t g) {
-    R1_CPU_CALL(pack_rows, groups.rows(g), K, a.data + groups.begin(g) * a.row_stride, a.row_stride, a.col_stride,
-                a_packed + groups.begin(g) * K);
+  const bool as_it_lies = readable_as_it_lies(a);
+  float* a_packed = as_it_lies ? nullptr : packed_rows.reserve(groups.M * K);
+  // Four groups at a time, sixty-four k at a time: a cache line of a transposed operand is read once.
+  const auto pack_groups = [&](int64_t t) {
+    const int64_t first = 4 * t, last = std::min(groups.count, first + 4);
+    for (int64_t k = 0; k < K; k += 64) {
+      for (int64_t g = first; g < last; ++g) {
+        R1_CPU_CALL(pack_rows, groups.rows(g), std::min<int64_t>(64, K - k),
+                    a.data + groups.begin(g) * a.row_stride + k * a.col_stride, a.row_stride, a.col_stride,
+                    a_packed + groups.begin(g) * K + k * groups.rows(g));
+      }
+    }
   };
-  if (groups.M * K > 32768) {
-    parallel_for(groups.count, pack_group);
-  } else {
-    for (int64_t g = 0; g < groups.count; ++g) pack_group(g);
-  }
+  if (!as_it_lies) for_each((groups.count + 3) / 4, groups.M * K > 32768, pack_groups);
   const int64_t num_panels = (N + 15) / 16;
   const int64_t num_tasks = (num_panels + panels_per_task - 1) / panels_per_task;
   const auto task = [&](int64_t t) {
@@ -60,17 +74,22 @@ void multiply_block(const Groups& groups, int64_t N, int64_t K, MatrixView a, fl
     const int n = static_cast<int>(std::min<int64_t>(panels_per_task, num_panels - p0));
     const float* panels[kPanelsPerStream];
     panels_of(p0, n, panels);
-    const int last = last_columns_of(N, p0, n);
+    TileProduct product{.K = K,
+                        .row_stride = as_it_lies ? a.row_stride : 1,
+                        .panels = panels,
+                        .num_panels = n,
+                        .last_columns = last_columns_of(N, p0, n),
+                        .ldc = ldc,
+                        .accumulate = accumulate};
     for (int64_t g = 0; g < groups.count; ++g) {
-      R1_CPU_CALL(multiply_tile, groups.rows(g), K, a_packed + groups.begin(g) * K, groups.rows(g), panels, n, last,
-                  c + groups.begin(g) * ldc + p0 * 16, ldc, accumulate);
+      product.rows = groups.rows(g);
+      product.a = as_it_lies ? a.data + groups.begin(g) * a.row_stride : a_packed + groups.begin(g) * K;
+      product.col_stride = as_it_lies ? 1 : product.rows;
+      product.c = c + groups.begin(g) * ldc + p0 * 16;
+      R1_CPU_CALL(multiply_tile, product);
     }
   };
-  if (groups.M * N * K < 100'000) {  // a parallel region costs more than this
-    for (int64_t t = 0; t < num_tasks; ++t) task(t);
-  } else {
-    parallel_for(num_tasks, task);
-  }
+  for_each(num_tasks, groups.M * N * K >= 100'000, task);  // a parallel region costs as much as so small a product
 }
 
 }  // namespace

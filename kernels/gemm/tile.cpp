@@ -7,52 +7,49 @@ namespace {
 // Few rows against a long panel are bound by memory: the tile then asks for the panel ahead of its use.
 constexpr int64_t kStreamDepth = 128;
 
-template <int MR, int NP>
-void run_tile(int64_t K, const float* a, int64_t a_stride, const float* const* panels, float* c, int64_t ldc,
-              bool accumulate) {
-  if (MR <= 4 && K >= kStreamDepth) {
-    tile<MR, NP, true>(K, a, a_stride, panels, c, ldc, accumulate);
+template <int MR, int NP, RowOrder kOrder>
+void run_tile(const TileProduct& t, const float* const* panels, float* c, int64_t ldc) {
+  if (MR <= 4 && t.K >= kStreamDepth) {
+    tile<MR, NP, kOrder, true>(t, panels, c, ldc);
   } else {
-    tile<MR, NP>(K, a, a_stride, panels, c, ldc, accumulate);
+    tile<MR, NP, kOrder, false>(t, panels, c, ldc);
   }
 }
 
-template <int MR, int NP>
-void tile_edge(int64_t K, const float* a, int64_t a_stride, const float* const* panels, int last_columns, float* c,
-               int64_t ldc, bool accumulate) {
+// Panels p .. p + NP - 1; of the last one only its columns.
+template <int MR, int NP, RowOrder kOrder>
+void panels_tile(const TileProduct& t, int p) {
+  float* c = t.c + 16 * p;
+  const int last_columns = p + NP == t.num_panels ? t.last_columns : 16;
   if (last_columns == 16) {
-    run_tile<MR, NP>(K, a, a_stride, panels, c, ldc, accumulate);
+    run_tile<MR, NP, kOrder>(t, t.panels + p, c, t.ldc);
     return;
   }
   float block[MR * NP * 16];
   const int columns = (NP - 1) * 16 + last_columns;
   for (int r = 0; r < MR; ++r) {
-    for (int n = 0; n < NP * 16; ++n) block[r * NP * 16 + n] = accumulate && n < columns ? c[r * ldc + n] : 0.0f;
+    for (int n = 0; n < NP * 16; ++n) block[r * NP * 16 + n] = t.accumulate && n < columns ? c[r * t.ldc + n] : 0.0f;
   }
-  run_tile<MR, NP>(K, a, a_stride, panels, block, NP * 16, accumulate);
+  run_tile<MR, NP, kOrder>(t, t.panels + p, block, NP * 16);
   for (int r = 0; r < MR; ++r) {
-    for (int n = 0; n < columns; ++n) c[r * ldc + n] = block[r * NP * 16 + n];
+    for (int n = 0; n < columns; ++n) c[r * t.ldc + n] = block[r * NP * 16 + n];
   }
 }
 
-template <int MR>
-void rows_tile(int64_t K, const float* a, int64_t a_stride, const float* const* panels, int num_panels,
-               int last_columns, float* c, int64_t ldc, bool accumulate) {
+template <int MR, RowOrder kOrder>
+void rows_tile(const TileProduct& t) {
   constexpr int kWide = panels_for(MR);
   int p = 0;
-  for (; p + kWide <= num_panels; p += kWide) {
-    tile_edge<MR, kWide>(K, a, a_stride, panels + p, p + kWide == num_panels ? last_columns : 16, c + 16 * p, ldc,
-                         accumulate);
-  }
-  const int rest = num_panels - p;
+  for (; p + kWide <= t.num_panels; p += kWide) panels_tile<MR, kWide, kOrder>(t, p);
+  const int rest = t.num_panels - p;
   if constexpr (kWide > 3) {
-    if (rest == 3) return tile_edge<MR, 3>(K, a, a_stride, panels + p, last_columns, c + 16 * p, ldc, accumulate);
+    if (rest == 3) return panels_tile<MR, 3, kOrder>(t, p);
   }
   if constexpr (kWide > 2) {
-    if (rest == 2) return tile_edge<MR, 2>(K, a, a_stride, panels + p, last_columns, c + 16 * p, ldc, accumulate);
+    if (rest == 2) return panels_tile<MR, 2, kOrder>(t, p);
   }
   if constexpr (kWide > 1) {
-    if (rest == 1) tile_edge<MR, 1>(K, a, a_stride, panels + p, last_columns, c + 16 * p, ldc, accumulate);
+    if (rest == 1) panels_tile<MR, 1, kOrder>(t, p);
   }
 }
 
@@ -80,12 +77,11 @@ inline void transpose8(const float* in, int64_t stride, float* out, int64_t out_
 
 int tile_rows() { return kTileRows; }
 
-void multiply_tile(int rows, int64_t K, const float* a, int64_t a_stride, const float* const* panels, int num_panels,
-                   int last_columns, float* c, int64_t ldc, bool accumulate) {
+void multiply_tile(const TileProduct& t) {
 #define R1_ROWS(MR) \
   case MR:          \
-    return rows_tile<MR>(K, a, a_stride, panels, num_panels, last_columns, c, ldc, accumulate);
-  switch (rows) {
+    return t.col_stride == 1 ? rows_tile<MR, RowOrder::kByRow>(t) : rows_tile<MR, RowOrder::kByK>(t);
+  switch (t.rows) {
     R1_ROWS(1)
     R1_ROWS(2)
     R1_ROWS(3)
@@ -106,9 +102,7 @@ void multiply_tile(int rows, int64_t K, const float* a, int64_t a_stride, const 
 
 void pack_rows(int rows, int64_t K, const float* a, int64_t row_stride, int64_t col_stride, float* out) {
   if (row_stride == 1) {
-    for (int64_t k = 0; k < K; ++k) {
-      for (int r = 0; r < rows; ++r) out[k * rows + r] = a[k * col_stride + r];
-    }
+    for (int64_t k = 0; k < K; ++k) store_first(out + k * rows, load_first(a + k * col_stride, rows), rows);
     return;
   }
   int64_t done = 0;

@@ -1,6 +1,7 @@
 #pragma once
 // The inner product of gemm and attention, per instruction set. Include only from files compiled with R1_ISA.
 #include "kernels/cpu/f32x16.h"
+#include "kernels/gemm/tile_product.h"
 
 namespace r1::kernels::R1_ISA {
 
@@ -18,32 +19,38 @@ constexpr int panels_for(int rows) {
 #endif
 }
 
-/// c[r, 16 p + lane] (+)= sum_k a[k * a_stride + r] * panels[p][16 k + lane], r < MR, p < NP.
-template <int MR, int NP, bool kStream = false>
-static inline void tile(int64_t K, const float* a, int64_t a_stride, const float* const* panels, float* c, int64_t ldc,
-                        bool accumulate) {
+/// How the left operand lies: element (r, k) at r * stride + k, or at k * stride + r.
+enum class RowOrder { kByRow, kByK };
+
+template <int MR, int NP, RowOrder kOrder, bool kStream>
+static inline void tile(const TileProduct& t, const float* const* panels, float* c, int64_t ldc) {
   F32x16 acc[MR][NP];
-  const float* b[NP];
-#pragma GCC unroll 16
-  for (int p = 0; p < NP; ++p) b[p] = panels[p];
 #pragma GCC unroll 16
   for (int r = 0; r < MR; ++r) {
 #pragma GCC unroll 16
-    for (int p = 0; p < NP; ++p) acc[r][p] = accumulate ? load(c + r * ldc + 16 * p) : zero();
+    for (int p = 0; p < NP; ++p) acc[r][p] = t.accumulate ? load(c + r * ldc + 16 * p) : zero();
   }
-  for (int64_t k = 0; k < K; ++k) {
-    F32x16 bk[NP];
+  const int64_t stride = kOrder == RowOrder::kByRow ? t.row_stride : t.col_stride;
+  const float* a = t.a;
+  for (int64_t block = 0; block < t.blocks; ++block) {
+    const float* b[NP];
 #pragma GCC unroll 16
-    for (int p = 0; p < NP; ++p) {
-      bk[p] = load(b[p] + 16 * k);
-      if (kStream) _mm_prefetch(reinterpret_cast<const char*>(b[p] + 16 * k + 512), _MM_HINT_T0);
+    for (int p = 0; p < NP; ++p) b[p] = panels[block * t.num_panels + p];
+    for (int64_t k = 0; k < t.K; ++k) {
+      F32x16 bk[NP];
+#pragma GCC unroll 16
+      for (int p = 0; p < NP; ++p) {
+        bk[p] = load(b[p] + 16 * k);
+        if (kStream) _mm_prefetch(reinterpret_cast<const char*>(b[p] + 16 * k + 512), _MM_HINT_T0);
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < MR; ++r) {
+        const F32x16 ar = set(kOrder == RowOrder::kByRow ? a[r * stride + k] : a[k * stride + r]);
+#pragma GCC unroll 16
+        for (int p = 0; p < NP; ++p) acc[r][p] = fma(ar, bk[p], acc[r][p]);
+      }
     }
-#pragma GCC unroll 16
-    for (int r = 0; r < MR; ++r) {
-      const F32x16 ar = set(a[k * a_stride + r]);
-#pragma GCC unroll 16
-      for (int p = 0; p < NP; ++p) acc[r][p] = fma(ar, bk[p], acc[r][p]);
-    }
+    a += kOrder == RowOrder::kByRow ? t.K : t.K * stride;
   }
 #pragma GCC unroll 16
   for (int r = 0; r < MR; ++r) {
@@ -52,9 +59,7 @@ static inline void tile(int64_t K, const float* a, int64_t a_stride, const float
   }
 }
 
-/// tile for `rows` (1..kTileRows) and any number of panels; the last panel keeps `last_columns` (1..16) columns.
-void multiply_tile(int rows, int64_t K, const float* a, int64_t a_stride, const float* const* panels, int num_panels,
-                   int last_columns, float* c, int64_t ldc, bool accumulate);
+void multiply_tile(const TileProduct& product);
 
 /// out[k * rows + r] = a(r, k).
 void pack_rows(int rows, int64_t K, const float* a, int64_t row_stride, int64_t col_stride, float* out);

@@ -28,6 +28,7 @@ void add_run_command(CLI::App& app, Action& action) {
     std::string config;
     std::vector<std::string> overrides;
     bool plan = false;
+    std::string until;
   };
   auto options = std::make_shared<Options>();
   auto* command = app.add_subcommand("run", "run all stages of a config in a new run directory");
@@ -35,6 +36,7 @@ void add_run_command(CLI::App& app, Action& action) {
   command->add_option("overrides", options->overrides,
                       "key=value: replaces a key; list items by index: pipeline.1.steps=20");
   command->add_flag("--plan", options->plan, "print batch arithmetic and memory, then stop");
+  command->add_option("--until", options->until, "end after this stage; `r1 resume` goes on");
   set_examples(
       *command,
       "  r1 run configs/tiny/r1_zero.yaml\n"
@@ -49,7 +51,7 @@ void add_run_command(CLI::App& app, Action& action) {
       }
       std::string line = "r1 run " + options->config;
       for (const auto& item : options->overrides) line += " " + item;
-      return interruptible(config.run_dir.string(), [&] { pipeline::run(config, line); });
+      return interruptible(config.run_dir.string(), [&] { pipeline::run(config, line, options->until); });
     };
   });
 }
@@ -59,13 +61,15 @@ void add_resume_command(CLI::App& app, Action& action) {
     std::string run_dir;
     std::vector<std::string> overrides;
     bool allow_changes = false;
+    std::string until;
   };
   auto options = std::make_shared<Options>();
   auto* command = app.add_subcommand("resume", "go on with a run from its newest complete checkpoint");
   command->add_option("run_dir", options->run_dir, "folder that `r1 run` made")->required();
   command->add_option("overrides", options->overrides,
                       "key=value: changed keys; those that alter results are refused");
-  command->add_flag("--allow-changes", options->allow_changes, "accept changed keys that alter results");
+  command->add_option("--until", options->until, "end after this stage");
+  command->add_flag("--allow-changes", options->allow_changes, "accept changed keys that alter results, and run again what depends on them");
   set_examples(*command,
                "  r1 resume runs/tiny_r1_zero\n"
                "  r1 resume runs/tiny_r1_zero checkpoint.every_steps=10\n"
@@ -74,7 +78,7 @@ void add_resume_command(CLI::App& app, Action& action) {
     action = [options] {
       return interruptible(options->run_dir, [&] {
         pipeline::resume(options->run_dir, options->overrides, options->allow_changes,
-                         "r1 resume " + options->run_dir);
+                         "r1 resume " + options->run_dir, options->until);
       });
     };
   });

@@ -29,6 +29,7 @@ void add_commands(CLI::App& app, Action& action) {
   add_bench_command(app, action);
   add_generate_command(app, action);
   add_logprobs_command(app, action);
+  add_reward_command(app, action);
   add_tokenize_command(app, action);
   add_detokenize_command(app, action);
   add_import_command(app, action);

@@ -1,5 +1,8 @@
 #include "r1/data/text_examples.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "r1/util/error.h"
 #include "r1/util/jsonl.h"
 #include "r1/util/strings.h"
@@ -39,6 +42,26 @@ std::vector<TextExample> read_text_examples(const std::filesystem::path& file) {
     if (!has_prompt) throw Error(cat(where, ": has no \"prompt\"", kAccepted));
     examples.push_back({text_of(row, "prompt", where), text_of(row, "completion", where)});
   });
+  return examples;
+}
+
+std::vector<TextExample> read_text_folder(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const auto name = entry.path().filename().string();
+    if (name.ends_with(".jsonl") || name.ends_with(".jsonl.zst")) files.push_back(entry.path());
+  }
+  if (files.empty()) {
+    throw Error(cat(folder.string(), ": ", error ? error.message() : "no file of texts",
+                    "; accepted: a folder with at least one .jsonl or .jsonl.zst file."));
+  }
+  std::sort(files.begin(), files.end());
+  std::vector<TextExample> examples;
+  for (const auto& file : files) {
+    auto more = read_text_examples(file);
+    std::move(more.begin(), more.end(), std::back_inserter(examples));
+  }
   return examples;
 }
 

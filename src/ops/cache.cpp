@@ -86,9 +86,9 @@ Tensor cached_attention(const Tensor& q_NHD, const Tensor& k_NhD, const Tensor& 
   }
   const auto shape = shape_of(store, q.size(1), scale);
   const kernels::KvPages pages{store.keys.mutable_data_ptr<float>(), store.values.mutable_data_ptr<float>()};
-  kernels::write_kv(shape, pages, kernel_runs, k.data_ptr<float>(), v.data_ptr<float>());
   auto out = torch::empty_like(q);
-  kernels::attention_forward(shape, pages, kernel_runs, q.data_ptr<float>(), out.mutable_data_ptr<float>(), nullptr);
+  kernels::attention_cached(shape, pages, kernel_runs, q.data_ptr<float>(), k.data_ptr<float>(), v.data_ptr<float>(),
+                            out.mutable_data_ptr<float>());
   return out;
 }
 

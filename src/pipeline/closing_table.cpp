@@ -20,27 +20,42 @@ std::string line(const std::string& name, const std::string& before, const std::
   return text;
 }
 
-std::string grpo_lines(const nlohmann::json& s) {
-  std::string out;
-  const auto& evaluations = s.at("evaluations");
-  if (!evaluations.empty()) {
-    const auto &first = evaluations.front(), &last = evaluations.back();
-    out += line(cat("held-out problems: ", first.at("eval_problems").get<double>()), "before", "after");
-    out += line("accuracy", percent(first, "eval_accuracy"), percent(last, "eval_accuracy"));
-    for (const auto& [key, value] : last.items()) {
-      if (key.starts_with("eval_reward_") && key != "eval_reward_accuracy") {
-        out += line(key.substr(12), percent(first, key), percent(last, key));
-      }
+std::string evaluation_lines(const nlohmann::json& evaluations) {
+  if (evaluations.empty()) return "";
+  const auto &first = evaluations.front(), &last = evaluations.back();
+  std::string out = line(cat("held-out problems: ", first.at("eval_problems").get<double>()), "before", "after");
+  out += line("accuracy", percent(first, "eval_accuracy"), percent(last, "eval_accuracy"));
+  for (const auto& [key, value] : last.items()) {
+    if (key.starts_with("eval_reward_") && key != "eval_reward_accuracy") {
+      out += line(key.substr(12), percent(first, key), percent(last, key));
     }
-    out += line("tokens per answer", cat(first.at("eval_tokens_mean").get<double>()), cat(last.at("eval_tokens_mean").get<double>()));
+  }
+  return out + line("tokens per answer", cat(first.at("eval_tokens_mean").get<double>()), cat(last.at("eval_tokens_mean").get<double>()));
+}
+
+std::string share(const nlohmann::json& s, const char* part, const char* whole) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.1f %%", 100 * s.at(part).get<double>() / s.at(whole).get<double>());
+  return text;
+}
+
+std::string stage_lines(const nlohmann::json& s) {
+  std::string out;
+  if (s.contains("evaluations")) out += evaluation_lines(s.at("evaluations"));
+  if (s.contains("kept")) {
+    return out + cat("  ", s.at("sampled").get<int64_t>(), " completions of ", s.at("problems").get<int64_t>(), " problems: ",
+                     share(s, "passed", "sampled"), " pass, ", share(s, "solved_problems", "problems"), " of the problems solved, ",
+                     s.at("kept").get<int64_t>(), " kept\n");
+  }
+  if (!s.contains("generated_tokens")) {
+    return out + cat("  ", human_count(s.at("trained_tokens")), " tokens, last loss ", s.at("loss").get<double>(), " nats per token\n");
   }
   out += line("tokens", cat(human_count(s.at("generated_tokens")), " sampled"), cat(human_count(s.at("trained_tokens")), " trained"));
   out += cat("  seconds: rollout ", human_seconds(s.at("rollout_seconds")), ", reward ", human_seconds(s.at("reward_seconds")), ", update ",
              human_seconds(s.at("update_seconds")), ", evaluation ", human_seconds(s.at("eval_seconds")), "\n");
   char error[64];
   std::snprintf(error, sizeof error, "%g", s.at("largest_logprob_error").get<double>());
-  out += cat("  largest |logprob(trainer) - logprob(sampler)| on on-policy data: ", error, "\n");
-  return out;
+  return out + cat("  largest |logprob(trainer) - logprob(sampler)| on on-policy data: ", error, "\n");
 }
 
 }  // namespace
@@ -48,22 +63,20 @@ std::string grpo_lines(const nlohmann::json& s) {
 std::string closing_table(const RunConfig& config, const RunDirectory& directory) {
   std::string out = "\n";
   double total = 0;
+  std::string last_weights;
   for (const auto& entry : config.stages) {
     const auto summary = directory.finished_stage(entry.name);
     if (!summary) continue;
     total += summary->at("seconds").get<double>();
     out += cat("stage ", entry.name, " (", entry.kind, "), ", summary->at("steps").get<int64_t>(), " steps, ",
                human_seconds(summary->at("seconds")), "\n");
-    if (summary->contains("evaluations")) {
-      out += grpo_lines(*summary);
-    } else {
-      out += cat("  ", human_count(summary->at("trained_tokens")), " tokens, last loss ", summary->at("loss").get<double>(), " nats per token\n");
-    }
+    out += stage_lines(*summary);
+    if (entry.makes_weights()) last_weights = entry.name;
   }
   const auto path = directory.path();
   out += cat("all stages ", human_seconds(total), "\n\nmetrics      ", (path / "metrics.jsonl").string(), "\nTensorBoard  ",
              (path / "tb").string(), "\nsamples      ", (path / "rollouts").string(), "/<stage>/step-*.jsonl.zst\nweights      ",
-             (path / "checkpoints" / config.stages.back().name / "latest").string(), " (a Hugging Face directory)\n");
+             (path / "checkpoints" / last_weights / "latest").string(), " (a Hugging Face directory)\n");
   return out;
 }
 

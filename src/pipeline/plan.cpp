@@ -13,13 +13,13 @@ int64_t activation_floats(const model::ModelConfig& m) {
   return 4 * m.hidden_size + 2 * m.num_heads * m.head_dim + 2 * m.num_kv_heads * m.head_dim + 3 * m.intermediate_size;
 }
 
-std::string memory_line(const RunConfig& c, const train::UpdateConfig& update, bool reference, int64_t kv_bytes) {
-  const double weights = 4.0 * static_cast<double>(c.model.num_parameters());
-  const int64_t layers_kept = update.activation_checkpointing ? 1 : c.model.num_layers;
-  const double per_token = 4.0 * static_cast<double>(activation_floats(c.model) * layers_kept +
-                                                     (update.activation_checkpointing ? c.model.num_layers * c.model.hidden_size : 0));
+std::string memory_line(const model::ModelConfig& m, const train::UpdateConfig& update, bool reference, int64_t kv_bytes) {
+  const double weights = 4.0 * static_cast<double>(m.num_parameters());
+  const int64_t layers_kept = update.activation_checkpointing ? 1 : m.num_layers;
+  const double per_token = 4.0 * static_cast<double>(activation_floats(m) * layers_kept +
+                                                     (update.activation_checkpointing ? m.num_layers * m.hidden_size : 0));
   const double activations = per_token * static_cast<double>(update.micro_batch_tokens);
-  const double logits = std::min(64.0 * (1 << 20), 4.0 * static_cast<double>(c.model.vocab_size * update.micro_batch_tokens));
+  const double logits = std::min(64.0 * (1 << 20), 4.0 * static_cast<double>(m.vocab_size * update.micro_batch_tokens));
   const double packed = kv_bytes > 0 ? weights : 0;
   const double total = weights * (reference ? 5 : 4) + packed + activations + logits + static_cast<double>(kv_bytes);
   std::string text = cat("  memory  weights ", human_bytes(weights), ", gradients ", human_bytes(weights), ", AdamW ",
@@ -31,20 +31,41 @@ std::string memory_line(const RunConfig& c, const train::UpdateConfig& update, b
   return text + cat("; together up to ", human_bytes(total), "\n");
 }
 
+// The largest KV cache that so many sequences can ask for.
+int64_t kv_bytes(const model::ModelConfig& m, const rollout::EngineConfig& engine, int64_t sequences) {
+  const int64_t pages = std::min(engine.max_batch, sequences) * ((m.max_positions + 15) / 16);
+  return std::min(pages * model::KvCache::bytes_per_page(m), engine.kv_cache_bytes);
+}
+
+std::string model_line(const StageEntry& stage) {
+  const auto& m = stage.model.config;
+  return cat("model    ", m.architecture, ", ", human_count(static_cast<double>(m.num_parameters())), " parameters (", m.num_layers,
+             " layers, width ", m.hidden_size, ", ", m.num_heads, "/", m.num_kv_heads, " heads, vocabulary ", m.vocab_size, "), float32",
+             stage.model.path.empty() ? ", new weights" : ", from " + stage.model.path.string(), "\n");
+}
+
 }  // namespace
 
 std::string describe_plan(const RunConfig& c) {
-  std::string text = cat("run      ", c.name, " -> ", c.run_dir.string(), "\nmodel    ", c.model.architecture, ", ",
-                         human_count(static_cast<double>(c.model.num_parameters())), " parameters (", c.model.num_layers,
-                         " layers, width ", c.model.hidden_size, ", ", c.model.num_heads, "/", c.model.num_kv_heads, " heads, vocabulary ",
-                         c.model.vocab_size, "), float32", c.model_path.empty() ? ", new weights" : ", from " + c.model_path.string(), "\n");
+  std::string text = cat("run      ", c.name, " -> ", c.run_dir.string(), "\n");
   for (const auto& stage : c.stages) {
-    text += cat("stage    ", stage.name, " (", stage.kind, ")\n");
+    const auto& m = stage.model.config;
+    if (stage.from.empty()) text += model_line(stage);
+    text += cat("stage    ", stage.name, " (", stage.kind, ")", stage.from.empty() ? "" : ", from " + stage.from, "\n");
     if (const auto* entry = std::get_if<TextStageEntry>(&stage.config)) {
       const auto& t = entry->config;
       text += cat("  batch   ", t.steps, " steps x ", t.texts_per_step, " texts = ", t.steps * t.texts_per_step,
                   " texts; micro-batches of up to ", t.update.micro_batch_tokens, " packed tokens\n");
-      text += memory_line(c, t.update, false, 0);
+      text += memory_line(m, t.update, false, t.eval ? kv_bytes(m, t.engine, t.eval->problems) : 0);
+      continue;
+    }
+    if (const auto* r = std::get_if<train::RejectionConfig>(&stage.config)) {
+      text += cat("  batch   ", r->prompts, " prompts x ", r->samples, " completions, up to ", r->sampling.max_completion_tokens,
+                  " tokens each; at most ", r->keep_per_prompt, " kept per prompt\n");
+      const double weights = 4.0 * static_cast<double>(m.num_parameters());
+      const auto kv = static_cast<double>(kv_bytes(m, r->engine, r->prompts_per_step * r->samples));
+      text += cat("  memory  weights ", human_bytes(weights), ", in decoding order ", human_bytes(weights), ", KV cache up to ",
+                  human_bytes(kv), "; together up to ", human_bytes(2 * weights + kv), "\n");
       continue;
     }
     const auto& g = std::get<train::GrpoStageConfig>(stage.config);
@@ -54,9 +75,7 @@ std::string describe_plan(const RunConfig& c) {
                 g.steps_per_rollout, g.steps_per_rollout == 1 ? " update" : " updates", " of ", g.prompts_per_step * g.group_size,
                 " completions per rollout, data up to ", g.steps_per_rollout - 1, " updates old; ", g.steps,
                 " updates in all; micro-batches of up to ", g.update.micro_batch_tokens, " packed tokens\n");
-    const int64_t per_sequence = (c.model.max_positions + 15) / 16;
-    const int64_t wanted = std::min(g.engine.max_batch, prompts * g.group_size) * per_sequence * model::KvCache::bytes_per_page(c.model);
-    text += memory_line(c, g.update, g.loss.kl_coef > 0, std::min(wanted, g.engine.kv_cache_bytes));
+    text += memory_line(m, g.update, g.loss.kl_coef > 0, kv_bytes(m, g.engine, prompts * g.group_size));
   }
   return text;
 }

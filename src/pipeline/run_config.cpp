@@ -9,70 +9,164 @@
 namespace r1::pipeline {
 namespace {
 
-void parse_model(ConfigNode node, RunConfig& c) {
-  if (node.has("path")) {
-    node.read("path", c.model_path);
-    for (const auto& key : node.keys()) {
-      if (key != "path") {
-        node.reject(key, "nothing beside model.path: the shape is read from the weights",
-                    "Remove this key, or model.path to begin with new weights.");
-      }
-    }
-    if (!std::filesystem::exists(c.model_path)) {
-      node.reject("path", "a Hugging Face folder or a .gguf file that exists", "Relative paths begin at the working directory.");
-    }
-    c.model = model::open_weights(c.model_path)->config();
-    return;
+ModelSource parse_model(ConfigNode node) {
+  ModelSource m;
+  if (!node.has("path")) {
+    m.config = model::ModelConfig::parse(node);
+    return m;
   }
-  c.model = model::ModelConfig::parse(node);
+  node.read("path", m.path);
+  for (const auto& key : node.keys()) {
+    if (key != "path") {
+      node.reject(key, "nothing beside model.path: the shape is read from the weights",
+                  "Remove this key, or model.path to begin with new weights.");
+    }
+  }
+  if (!std::filesystem::exists(m.path)) {
+    node.reject("path", "a Hugging Face folder or a .gguf file that exists", "Relative paths begin at the working directory.");
+  }
+  m.config = model::open_weights(m.path)->config();
+  return m;
 }
 
 void parse_tokenizer(ConfigNode node, RunConfig& c) {
-  std::string kind = c.model_path.empty() ? "characters" : "file";
+  std::string kind = c.base.path.empty() ? "characters" : "file";
   node.read("kind", kind, one_of({"characters", "file"}));
   if (kind == "characters") {
     node.require("characters", c.characters, {}, "The text of all characters of a tiny model's vocabulary.");
     return;
   }
-  c.tokenizer_path = c.model_path;
+  c.tokenizer_path = c.base.path;
   node.read("path", c.tokenizer_path);
   if (c.tokenizer_path.empty()) node.require("path", c.tokenizer_path);
 }
 
-TextDataConfig parse_text_data(ConfigNode node, const RunConfig& c) {
-  TextDataConfig data;
+// The vocabulary's size and special tokens, where the shape left them open; throws when the vocabulary does not fit.
+void fit_to_tokenizer(ModelSource& m, const Tokenizer& tokenizer, const std::string& where_tokenizer, const std::string& where_model) {
+  if (m.config.vocab_size == 0) {
+    m.config.vocab_size = tokenizer.vocab_size();
+    if (tokenizer.bos_id()) m.config.bos_token_id = *tokenizer.bos_id();
+    m.config.eos_token_ids.assign(tokenizer.eos_ids().begin(), tokenizer.eos_ids().end());
+  }
+  if (tokenizer.vocab_size() > m.config.vocab_size) {
+    throw Error(cat(where_tokenizer, ": the vocabulary has ", tokenizer.vocab_size(), " entries, the model's embedding ",
+                    m.config.vocab_size, " rows; accepted: at most as many entries as rows.\n  Use the tokenizer that belongs to "
+                    "these weights", m.path.empty() ? ", or leave model.vocab_size out." : "."));
+  }
+  m.config.validate(where_model);
+}
+
+const StageEntry* find_stage(const RunConfig& c, const std::string& name) {
+  for (const auto& stage : c.stages) {
+    if (stage.name == name) return &stage;
+  }
+  return nullptr;
+}
+
+TextSourceConfig parse_text_source(ConfigNode node, const RunConfig& c, bool in_mixture) {
+  TextSourceConfig source;
   std::string kind;
-  node.require("kind", kind, one_of({"jsonl", "arithmetic_worked"}));
+  std::vector<std::string> kinds = {"jsonl", "arithmetic_worked", "stage"};
+  if (!in_mixture) kinds.push_back("mixture");
+  node.require("kind", kind, one_of(kinds));
+  if (in_mixture) node.read("weight", source.weight, above(0.0));
   if (kind == "jsonl") {
-    node.require("file", data.file);
-    return data;
+    node.require("file", source.file);
+  } else if (kind == "stage") {
+    node.require("stage", source.stage);
+    const auto* stage = find_stage(c, source.stage);
+    if (stage == nullptr || stage->makes_weights()) {
+      node.reject("stage", "the name of an earlier stage of kind rejection_sample", "Its kept completions are the texts.");
+    }
+  } else {
+    if (!c.problems || !std::holds_alternative<ArithmeticConfig>(c.problems->source)) {
+      node.reject("kind", "arithmetic_worked only beside `problems: {kind: arithmetic}`",
+                  "Its texts are worked solutions of those problems.");
+    }
+    source.worked = WorkedConfig::parse(node);
   }
-  if (!c.problems || !std::holds_alternative<ArithmeticConfig>(c.problems->source)) {
-    node.reject("kind", "arithmetic_worked only beside `problems: {kind: arithmetic}`",
-                "Its texts are worked solutions of those problems.");
-  }
-  data.worked = WorkedConfig::parse(node);
+  return source;
+}
+
+TextDataConfig parse_text_data(ConfigNode node, const RunConfig& c) {
+  std::string kind;
+  node.read("kind", kind);
+  if (kind != "mixture") return {{parse_text_source(node, c, false)}};
+  TextDataConfig data;
+  for (const auto& source : node.children("sources")) data.sources.push_back(parse_text_source(source, c, true));
+  if (data.sources.empty()) node.reject("sources", "a list of at least one source with kind and weight", "See docs/configs.md.");
   return data;
 }
 
-StageEntry parse_stage(ConfigNode node, const RunConfig& c) {
+// `from:` and the model that the stage works on.
+void parse_start(ConfigNode node, const RunConfig& c, const Tokenizer& tokenizer, StageEntry& entry) {
+  for (const auto& stage : c.stages) {
+    if (stage.makes_weights()) entry.from = stage.name;
+  }
+  if (node.has("from")) {
+    node.read("from", entry.from);
+    if (entry.from == "base") {
+      entry.from.clear();
+    } else if (const auto* stage = find_stage(c, entry.from); stage == nullptr || !stage->makes_weights()) {
+      std::vector<std::string> names = {"base"};
+      for (const auto& s : c.stages) {
+        if (s.makes_weights()) names.push_back(s.name);
+      }
+      node.reject("from", "an earlier stage that has weights, or base: " + join(names, ", "),
+                  "Stages run in the order of the list.");
+    }
+  }
+  if (!entry.from.empty()) {
+    if (node.has("model")) {
+      node.reject("model", "no model where the weights come from a stage", cat("Write from: base, or leave model out."));
+    }
+    entry.model.config = find_stage(c, entry.from)->model.config;
+    return;
+  }
+  entry.model = c.base;
+  if (node.has("model")) {
+    const auto section = node.child("model");
+    entry.model = parse_model(section);
+    fit_to_tokenizer(entry.model, tokenizer, c.source.where("tokenizer"), node.where("model"));
+  }
+}
+
+StageEntry parse_stage(ConfigNode node, const RunConfig& c, const Tokenizer& tokenizer) {
   StageEntry entry;
   node.require("name", entry.name);
-  if (entry.name.empty() || entry.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_-") != std::string::npos) {
-    node.reject("name", "lower-case letters, digits, '_' and '-'", "It names folders and metrics.");
+  if (entry.name.empty() || entry.name == "base" ||
+      entry.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_-") != std::string::npos) {
+    node.reject("name", "lower-case letters, digits, '_' and '-', and not `base`", "It names folders and metrics.");
   }
-  node.require("kind", entry.kind, one_of({"pretrain", "sft", "grpo"}));
-  if (entry.kind == "grpo") {
-    if (!c.problems) node.reject("kind", "grpo only with a `problems:` section", "Add problems: {kind: arithmetic, ...}.");
-    if (!c.reward) node.reject("kind", "grpo only with a `reward:` section", "Add reward: {parts: {accuracy: {kind: exact_answer}}}.");
-    entry.config = train::GrpoStageConfig::parse(node);
+  node.require("kind", entry.kind, one_of({"pretrain", "sft", "grpo", "rejection_sample", "distill"}));
+  parse_start(node, c, tokenizer, entry);
+  const bool samples = entry.kind == "grpo" || entry.kind == "rejection_sample";
+  if (samples || node.has("eval")) {
+    const std::string key = samples ? "kind" : "eval", what = samples ? entry.kind : "evaluation";
+    if (!c.problems) node.reject(key, what + " only with a `problems:` section", "Add problems: {kind: arithmetic, ...}.");
+    if (!c.reward) {
+      node.reject(key, what + " only with a `reward:` section", "Add reward: {parts: {accuracy: {kind: exact_answer}}}.");
+    }
+  }
+  if (samples) {
+    if (entry.kind == "grpo") entry.config = train::GrpoStageConfig::parse(node);
+    else entry.config = train::RejectionConfig::parse(node, *c.reward);
     return entry;
   }
   TextStageEntry text{train::TextStageConfig::parse(node, entry.kind == "pretrain"), {}};
-  if (!node.has("data")) node.reject("data", "a section with kind jsonl or arithmetic_worked", "A text stage needs texts.");
+  if (!node.has("data")) {
+    node.reject("data", "a section with kind jsonl, arithmetic_worked, stage or mixture", "A text stage needs texts.");
+  }
   text.data = parse_text_data(node.child("data"), c);
   entry.config = text;
   return entry;
+}
+
+// The sampling settings of a stage that samples.
+const rollout::SamplingConfig* sampling_of(const StageEntry& stage) {
+  if (const auto* grpo = std::get_if<train::GrpoStageConfig>(&stage.config)) return &grpo->sampling;
+  if (const auto* rejection = std::get_if<train::RejectionConfig>(&stage.config)) return &rejection->sampling;
+  return nullptr;
 }
 
 void check_across(const RunConfig& c) {
@@ -81,10 +175,10 @@ void check_across(const RunConfig& c) {
     if (!names.insert(stage.name).second) {
       c.source.reject("pipeline", "stages of different names", cat("'", stage.name, "' is there twice."));
     }
-    const auto* grpo = std::get_if<train::GrpoStageConfig>(&stage.config);
-    if (grpo != nullptr && grpo->sampling.max_completion_tokens >= c.model.max_positions) {
+    const auto* sampling = sampling_of(stage);
+    if (sampling != nullptr && sampling->max_completion_tokens >= stage.model.config.max_positions) {
       throw Error(cat(c.source.where("pipeline"), ": stage '", stage.name, "' has max_completion_tokens ",
-                      grpo->sampling.max_completion_tokens, ", the model's context is ", c.model.max_positions,
+                      sampling->max_completion_tokens, ", the model's context is ", stage.model.config.max_positions,
                       " tokens; accepted: less than that, with room for the prompt.\n  Lower sampling.max_completion_tokens "
                       "or raise model.max_positions."));
     }
@@ -106,28 +200,17 @@ RunConfig RunConfig::load(const std::filesystem::path& file, const std::vector<s
   c.seed = static_cast<uint64_t>(seed);
   node.read("threads", c.threads, between<int64_t>(0, 1024));
   if (!node.has("model")) node.reject("model", "a section with path, or with the shape of a new model", "See configs/tiny/r1_zero.yaml.");
-  parse_model(node.child("model"), c);
+  c.base = parse_model(node.child("model"));
   parse_tokenizer(node.child("tokenizer"), c);
   if (node.has("problems")) c.problems = ProblemsConfig::parse(node.child("problems"));
   if (node.has("reward")) c.reward = RewardConfig::parse(node.child("reward"));
   c.checkpoint = train::CheckpointPolicy::parse(node.child("checkpoint"));
+  const auto tokenizer = c.load_tokenizer();
+  fit_to_tokenizer(c.base, tokenizer, c.source.where("tokenizer"), c.source.where("model"));
   if (!node.has("pipeline")) node.reject("pipeline", "a list of stages, each with name and kind", "See configs/tiny/r1_zero.yaml.");
-  for (const auto& stage : node.children("pipeline")) c.stages.push_back(parse_stage(stage, c));
+  for (const auto& stage : node.children("pipeline")) c.stages.push_back(parse_stage(stage, c, tokenizer));
   if (c.stages.empty()) node.reject("pipeline", "at least one stage", "See configs/tiny/r1_zero.yaml.");
   node.reject_unknown_keys();
-
-  const auto tokenizer = c.load_tokenizer();
-  if (c.model.vocab_size == 0) {
-    c.model.vocab_size = tokenizer.vocab_size();
-    if (tokenizer.bos_id()) c.model.bos_token_id = *tokenizer.bos_id();
-    c.model.eos_token_ids.assign(tokenizer.eos_ids().begin(), tokenizer.eos_ids().end());
-  }
-  if (tokenizer.vocab_size() > c.model.vocab_size) {
-    throw Error(cat(c.source.where("tokenizer"), ": the vocabulary has ", tokenizer.vocab_size(), " entries, the model's embedding ",
-                    c.model.vocab_size, " rows; accepted: at most as many entries as rows.\n  Use the tokenizer that belongs to "
-                    "these weights", c.model_path.empty() ? ", or leave model.vocab_size out." : "."));
-  }
-  c.model.validate(c.source.where("model"));
   check_across(c);
   return c;
 }

@@ -12,6 +12,7 @@
 #include "kernels/cpu/isa.h"
 #include "kernels/parallel.h"
 #include "r1/util/error.h"
+#include "r1/train/metrics.h"
 #include "r1/util/file.h"
 #include "r1/util/strings.h"
 
@@ -64,12 +65,16 @@ RunDirectory::~RunDirectory() {
 RunDirectory::RunDirectory(RunDirectory&& other) noexcept
     : path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)) {}
 
-RunDirectory RunDirectory::create(const RunConfig& config, const std::string& command_line) {
+void RunDirectory::require_new(const RunConfig& config) {
   if (std::filesystem::exists(config.run_dir) && !is_half_made(config.run_dir)) {
     throw Error(cat(config.run_dir.string(), ": this run directory exists; accepted: one that does not.\n  `r1 resume ",
                     config.run_dir.string(), "` goes on with it; run_dir=<another> or name=<another> begins a new run; nothing was "
                     "changed."));
   }
+}
+
+RunDirectory RunDirectory::create(const RunConfig& config, const std::string& command_line) {
+  require_new(config);
   std::error_code error;
   std::filesystem::create_directories(config.run_dir, error);
   if (error) throw Error(cat(config.run_dir.string(), ": cannot be made (", error.message(), "). Choose another run_dir."));
@@ -113,5 +118,33 @@ void RunDirectory::finish_stage(const std::string& name, const nlohmann::json& s
   std::filesystem::create_directories(path_ / "stages");
   write_file_atomic(path_ / "stages" / (name + ".json"), summary.dump(2) + "\n");
 }
+
+std::vector<std::string> RunDirectory::begun_with(const std::string& name) const {
+  const auto file = path_ / "stages" / (name + ".begun.json");
+  if (!std::filesystem::exists(file)) return {};
+  return nlohmann::json::parse(read_file(file));
+}
+
+void RunDirectory::begin_stage(const std::string& name, const std::vector<std::string>& settings) const {
+  std::filesystem::create_directories(path_ / "stages");
+  write_file_atomic(path_ / "stages" / (name + ".begun.json"), nlohmann::json(settings).dump(2) + "\n");
+}
+
+void RunDirectory::set_aside(const std::string& name) const {
+  int n = 1;
+  while (std::filesystem::exists(path_ / "replaced" / std::to_string(n))) ++n;
+  const auto aside = path_ / "replaced" / std::to_string(n);
+  std::filesystem::create_directories(aside);
+  // The mark of completeness goes first: a process killed in between leaves a stage that runs again.
+  for (const auto& part : {"stages/" + name + ".json", "stages/" + name + ".begun.json", "checkpoints/" + name, "data/" + name, "rollouts/" + name}) {
+    if (!std::filesystem::exists(path_ / part)) continue;
+    std::filesystem::create_directories((aside / part).parent_path());
+    std::filesystem::rename(path_ / part, aside / part);
+  }
+  const auto rows = take_stage_rows(path_, name);
+  if (!rows.empty()) write_file_atomic(aside / "metrics.jsonl", rows);
+}
+
+void RunDirectory::replace_config(const RunConfig& config) const { write_file_atomic(path_ / "config.yaml", config.source.dump()); }
 
 }  // namespace r1::pipeline

@@ -12,6 +12,8 @@ namespace r1::pipeline {
 /// stages/<stage>.json (a stage that is complete). Holds a lock as long as it lives.
 class RunDirectory {
  public:
+  /// Throws Error when the config's run directory exists already.
+  static void require_new(const RunConfig& config);
   /// Makes it. Throws Error when it exists already.
   static RunDirectory create(const RunConfig& config, const std::string& command_line);
   /// Opens an existing one. Throws Error when it is no run directory or another process works in it.
@@ -23,6 +25,13 @@ class RunDirectory {
   const std::filesystem::path& path() const { return path_; }
   std::optional<nlohmann::json> finished_stage(const std::string& name) const;
   void finish_stage(const std::string& name, const nlohmann::json& summary) const;
+  /// The settings that a stage which is not complete began with; empty when it has not begun.
+  std::vector<std::string> begun_with(const std::string& name) const;
+  void begin_stage(const std::string& name, const std::vector<std::string>& settings) const;
+  /// Moves all that a stage has made, its metrics included, to replaced/<n>/, so that it can run again.
+  void set_aside(const std::string& name) const;
+  /// Replaces config.yaml by what the run goes on with.
+  void replace_config(const RunConfig& config) const;
 
  private:
   explicit RunDirectory(std::filesystem::path path);

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "r1/reward/maths.h"
 #include "r1/reward/number.h"
 #include "rational.h"
 
@@ -168,6 +169,7 @@ std::optional<std::string> extract_answer(std::string_view completion, const std
 }
 
 Verdict compare_answers(std::string_view answer, std::string_view gold, Compare compare) {
+  if (compare == Compare::kMaths) return compare_maths(answer, gold);
   const std::string gold_text = comparable_text(gold);
   if (gold_text.empty()) return Verdict::kGoldUnreadable;
   if (compare != Compare::kText) {

@@ -198,6 +198,7 @@ struct CodeVerifier::Impl {
     if (assert_test) run.argv.insert(run.argv.end() - 1, "-Wl,--wrap=__libc_start_main");
     run.input = source;
     run.limits = compiler_limits();
+    run.may_fork = true;
     const auto result = session.run(run);
     if (ended_well(result)) return "";
     return cat("does not compile: ", sandbox_stop_name(result.stop), "\n", result.err);

@@ -13,11 +13,12 @@ namespace r1 {
 /// A secret means an assert test: 8 digits of length, the test, then the token. The token stays in the pipe
 /// until the test is over.
 constexpr const char* kPythonForkServer = R"python(
-import sys, os, builtins, _socket, _sitebuiltins
+import sys
+sys.path[:] = [folder for folder in sys.path if folder]  # before any import: a solution may have left a socket.py
+import os, builtins, _socket, _sitebuiltins
 sys.path += sys.argv[1:]
 builtins.exit = _sitebuiltins.Quitter('exit', 'Ctrl-D')
 builtins.quit = _sitebuiltins.Quitter('quit', 'Ctrl-D')
-sys.path[:] = [folder for folder in sys.path if folder]  # nothing that a solution left in the working folder
 known = frozenset(b'array bisect collections copy dataclasses datetime decimal enum fractions functools heapq io itertools json math numpy operator os queue random re statistics string sys time typing'.split())
 with open('solution.py', 'rb') as file:
     source = file.read()
@@ -62,7 +63,7 @@ def has_server():
         os.fstat(4)
     except OSError:
         return False  # started for one run
-    return os.getppid() == 1  # outside a sandbox that kill would be the end of everything
+    return os.getppid() == 1  # outside a pid namespace that kill would be the end of everything
 
 if has_server():
     serve(_socket.socket(fileno=4))

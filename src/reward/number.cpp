@@ -204,7 +204,7 @@ std::optional<std::string> parse_unit(std::string_view rest) {
   for (size_t i = 0; i < rest.size();) {
     std::string word;
     while (i < rest.size() && is_letter(rest[i])) word += static_cast<char>(rest[i++] | 0x20);
-    if (contains(kNotUnits, word) || (word.size() < 3 && !contains(kShortUnits, word))) return std::nullopt;
+    if (!may_be_unit(word)) return std::nullopt;
     if (word.size() > 3 && word.back() == 's') word.pop_back();
     unit += unit.empty() ? word : " " + word;
     for (const std::string_view power : {"^2", "^3", "^{2}", "^{3}"}) {
@@ -222,6 +222,10 @@ std::optional<std::string> parse_unit(std::string_view rest) {
 }
 
 }  // namespace
+
+bool may_be_unit(std::string_view word) {
+  return !contains(kNotUnits, word) && (word.size() >= 3 || contains(kShortUnits, word));
+}
 
 std::optional<WrittenNumber> parse_written_number(std::string_view text) {
   Cursor cursor{trimmed(text)};

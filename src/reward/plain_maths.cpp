@@ -11,7 +11,8 @@ struct Rule {
 };
 
 /// Longest first where one begins another. A command's name must not go on with a letter.
-constexpr std::array<Rule, 29> kRules = {{
+constexpr std::array<Rule, 30> kRules = {{
+    {"\\\\", "\\\\"},  // ends a row: what follows it is no command
     {"\\left", ""},
     {"\\right", ""},
     {"\\dfrac", "\\frac"},

@@ -17,6 +17,10 @@ struct WrittenNumber {
 /// accepted.
 std::optional<WrittenNumber> parse_written_number(std::string_view text);
 
+/// Whether a lower-case word after a number can be its unit: no "million", "half" or "plus", and of less than
+/// three letters only cm, kg and their like.
+bool may_be_unit(std::string_view word);
+
 /// `text` with its LaTeX wrapping taken off, as numbers and texts are compared: \text{..}, \boxed{..} and
 /// their like become their content, $ and \( \) and spacing commands become spaces, \dfrac becomes \frac,
 /// U+2212 becomes -,

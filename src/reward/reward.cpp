@@ -21,8 +21,10 @@ const std::map<std::string, Extract> kExtracts = {{"answer_tag", Extract::kAnswe
                                                   {"hashes", Extract::kHashes},
                                                   {"last_number", Extract::kLastNumber},
                                                   {"first_line", Extract::kFirstLine}};
-const std::map<std::string, Compare> kCompares = {
-    {"auto", Compare::kAuto}, {"number", Compare::kNumber}, {"text", Compare::kText}};
+const std::map<std::string, Compare> kCompares = {{"auto", Compare::kAuto},
+                                                  {"number", Compare::kNumber},
+                                                  {"text", Compare::kText},
+                                                  {"maths", Compare::kMaths}};
 
 const std::map<std::string, CodeLanguage> kLanguages = {{"python", CodeLanguage::kPython},
                                                         {"cpp", CodeLanguage::kCpp}};

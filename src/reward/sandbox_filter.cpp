@@ -36,8 +36,8 @@ constexpr const char* kAllowed[] = {
     "timer_create", "timer_settime", "timer_gettime", "timer_getoverrun", "timer_delete", "timerfd_create",
     "timerfd_settime", "timerfd_gettime",
     // processes and signals
-    "fork", "vfork", "execve", "execveat", "exit", "exit_group", "wait4", "waitid", "kill", "tkill", "tgkill",
-    "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending", "rt_sigtimedwait", "rt_sigqueueinfo",
+    "execve", "execveat", "exit", "exit_group", "wait4", "waitid", "tgkill",
+    "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending", "rt_sigtimedwait",
     "rt_sigsuspend", "sigaltstack", "signalfd4", "getpid", "getppid", "gettid", "getuid", "geteuid", "getgid",
     "getegid", "getresuid", "getresgid", "getgroups", "getpgrp", "getpgid", "getsid", "setsid", "setpgid",
     "capget", "arch_prctl", "set_tid_address", "set_robust_list", "get_robust_list", "futex", "futex_waitv",
@@ -51,9 +51,9 @@ constexpr const char* kAllowed[] = {
 constexpr unsigned kNewNamespaces =
     CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
 constexpr unsigned kIoctls[] = {TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIOCLEX, FIONCLEX};
-constexpr unsigned kPrctls[] = {PR_SET_NAME, PR_GET_NAME, PR_SET_PDEATHSIG, PR_CAPBSET_READ, PR_GET_DUMPABLE};
+constexpr unsigned kPrctls[] = {PR_SET_NAME, PR_GET_NAME, PR_CAPBSET_READ, PR_GET_DUMPABLE};
 
-int add_rules(scmp_filter_ctx filter) {
+int add_rules(scmp_filter_ctx filter, bool may_fork) {
   int worst = 0;
   for (const char* name : kAllowed) {
     const int number = seccomp_syscall_resolve_name(name);
@@ -64,7 +64,13 @@ int add_rules(scmp_filter_ctx filter) {
   const auto allow_if = [&](int number, scmp_arg_cmp condition) {
     worst = std::min(worst, seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, number, 1, &condition));
   };
-  allow_if(SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, kNewNamespaces, 0));
+  if (may_fork) {
+    for (const int number : {SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(kill), SCMP_SYS(tkill), SCMP_SYS(rt_sigqueueinfo)})
+      worst = std::min(worst, seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0));
+    allow_if(SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, kNewNamespaces, 0));
+  } else {
+    allow_if(SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, kNewNamespaces | CLONE_THREAD, CLONE_THREAD));
+  }
   allow_if(SCMP_SYS(socketpair), SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0));
   allow_if(SCMP_SYS(prlimit64), SCMP_A0(SCMP_CMP_EQ, 0, 0));  // 0: the caller itself
   for (const unsigned request : kIoctls)
@@ -86,17 +92,22 @@ std::vector<sock_filter> export_filter(scmp_filter_ctx filter) {
   return program;
 }
 
-}  // namespace
-
-std::vector<sock_filter> build_filter(std::string& error) {
+std::vector<sock_filter> build_filter(bool may_fork) {
   std::vector<sock_filter> program;
   const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
   if (filter != nullptr && seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) == 0 &&
-      add_rules(filter) == 0)
+      add_rules(filter, may_fork) == 0)
     program = export_filter(filter);
   seccomp_release(filter);
-  if (program.empty()) error = "libseccomp could not build the filter of system calls";
   return program;
+}
+
+}  // namespace
+
+std::string build_filters(Filters& filters) {
+  filters = {build_filter(true), build_filter(false)};
+  const bool failed = filters.may_fork.empty() || filters.threads_only.empty();
+  return failed ? "libseccomp could not build the filter of system calls" : "";
 }
 
 bool load_filter(const std::vector<sock_filter>& filter) {

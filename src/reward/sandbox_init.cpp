@@ -15,9 +15,6 @@
 #include <cstdio>
 #include <cstring>
 
-#include "sandbox_filter.h"
-#include "sandbox_tree.h"
-
 namespace r1::sandbox {
 namespace {
 
@@ -54,7 +51,8 @@ void set_limits(const SandboxLimits& limits, bool own_namespaces) {
   if (own_namespaces) limit(RLIMIT_NPROC, limits.processes + 2, limits.processes + 2);
 }
 
-/// In a fresh child. The descriptors become 0, 1, 2, ...; all others are closed.
+/// In a fresh child, which leads a process group of its own. The descriptors become 0, 1, 2, ...; all others are
+/// closed.
 [[noreturn]] void become(const std::vector<std::string>& argv, const std::vector<int>& fds,
                          const SandboxLimits& limits, bool own_namespaces,
                          const std::vector<sock_filter>& filter) {
@@ -79,11 +77,8 @@ void set_limits(const SandboxLimits& limits, bool own_namespaces) {
 
 class Session {
  public:
-  Session(int control, const Open& open, const std::vector<sock_filter>& filter)
-      : control_(control),
-        open_(open),
-        filter_(filter),
-        proc_(::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)) {
+  Session(int control, const Open& open, const Filters& filters)
+      : control_(control), open_(open), filters_(filters) {
     sigset_t child;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
@@ -108,13 +103,14 @@ class Session {
     _exit(0);
   }
 
-  /// All processes of the session but this one. Hazard: kill(-1) outside a pid namespace would be the end of
-  /// everything the user runs.
+  /// All processes of the session but this one, or of the run. Hazard: kill(-1) outside a pid namespace would be
+  /// the end of everything the user runs.
   void kill_all() {
     if (own_namespaces_) {
       kill(-1, SIGKILL);
-    } else {
-      kill_descendants(proc_, getpid(), [this] { collect(WNOHANG); });
+    } else if (main_ > 0) {
+      if (!ended_) kill(main_, SIGKILL);  // it may not be the leader of its group yet
+      kill(-main_, SIGKILL);
     }
   }
 
@@ -167,12 +163,14 @@ class Session {
     } else {
       Reader reader(std::string_view(bytes).substr(1));
       const auto argv = reader.texts();
-      start(argv, reader.limits(), fds);
+      const auto limits = reader.limits();
+      start(argv, limits, reader.number() != 0, fds);
     }
     for (const int fd : fds) close(fd);
   }
 
-  void start(const std::vector<std::string>& argv, const SandboxLimits& limits, const std::vector<int>& fds) {
+  void start(const std::vector<std::string>& argv, const SandboxLimits& limits, bool may_fork,
+             const std::vector<int>& fds) {
     running_ = true;
     main_ = -1;
     if (argv.empty()) {
@@ -181,7 +179,8 @@ class Session {
       return;
     }
     main_ = fork();
-    if (main_ == 0) become(argv, fds, limits, own_namespaces_, filter_);
+    if (main_ == 0)
+      become(argv, fds, limits, own_namespaces_, own_namespaces_ || may_fork ? filters_.may_fork : filters_.threads_only);
     if (main_ < 0) report(EAGAIN << 8, 0, 0);
   }
 
@@ -192,7 +191,7 @@ class Session {
     fork_server_ = fork();
     // Its socket becomes descriptor 4.
     if (fork_server_ == 0)
-      become(open_.fork_server, {null, null, null, null, ends[1]}, open_.limits, own_namespaces_, filter_);
+      become(open_.fork_server, {null, null, null, null, ends[1]}, open_.limits, own_namespaces_, filters_.may_fork);
     close(null);
     close(ends[1]);
     fork_server_socket_ = ends[0];
@@ -212,8 +211,8 @@ class Session {
   const bool own_namespaces_ = getpid() == 1;  // asked here, in process 1 itself, never in a child of it
   int control_;
   const Open& open_;
-  const std::vector<sock_filter>& filter_;
-  int proc_, children_ = -1;
+  const Filters& filters_;
+  int children_ = -1;
   bool running_ = false, ended_ = false;
   int main_status_ = 0;
   rusage main_use_ = {};
@@ -277,16 +276,16 @@ bool receive_with_fds(int socket, std::string& bytes, std::vector<int>& fds) {
   return true;
 }
 
-void serve_session(int control, const Open& open, const std::vector<sock_filter>& filter) {
+void serve_session(int control, const Open& open, const Filters& filters) {
   if (getpid() == 1) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
   } else {
-    prctl(PR_SET_CHILD_SUBREAPER, 1);  // the server's death is seen at `control`, in time to kill the others
+    prctl(PR_SET_CHILD_SUBREAPER, 1);  // the server's death is seen at `control`, in time to kill the run
   }
   prctl(PR_SET_DUMPABLE, 0);
   const std::string error = write_files(open);
   if (!tell_started(control, error) || !error.empty()) _exit(1);
-  Session(control, open, filter).serve();
+  Session(control, open, filters).serve();
 }
 
 bool tell_started(int control, const std::string& error) {

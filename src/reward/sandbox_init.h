@@ -1,9 +1,8 @@
 #pragma once
-#include <linux/filter.h>
-
 #include <string>
 #include <vector>
 
+#include "sandbox_filter.h"
 #include "sandbox_wire.h"
 
 namespace r1::sandbox {
@@ -16,12 +15,12 @@ struct Status {
 };
 
 /// The first process of a session, in the working folder: writes the files, then serves runs until the server
-/// goes away. `control` is a SOCK_SEQPACKET: kRun with argv and limits comes with four descriptors (stdin,
+/// goes away. `control` is a SOCK_SEQPACKET: kRun with argv, limits and may_fork comes with four descriptors (stdin,
 /// stdout, stderr, secret); kKill ends the run in progress. Never returns.
 ///
 /// It is process 1 of its namespace, so its death ends all others; signals of theirs cannot kill it. Where it
-/// is not (Isolation::kNone) it adopts orphans instead.
-[[noreturn]] void serve_session(int control, const Open& open, const std::vector<sock_filter>& filter);
+/// is not (Isolation::kNone) a run is one process group, which only trusted programs can fill.
+[[noreturn]] void serve_session(int control, const Open& open, const Filters& filters);
 
 /// The first message at `control`: "started", or what failed.
 bool tell_started(int control, const std::string& error);

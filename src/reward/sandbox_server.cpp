@@ -50,9 +50,7 @@ class Server {
     Reader reader(bytes);
     isolation_ = Isolation(reader.number());
     read_only_ = reader.texts();
-    std::string error;
-    filter_ = build_filter(error);
-    if (!error.empty()) return error;
+    if (auto error = build_filters(filters_); !error.empty()) return error;
     if (isolation_ == Isolation::kNamespaces) return enter_jail(read_only_);
     if (isolation_ == Isolation::kBubblewrap) return become_nobody();
     return "";
@@ -98,7 +96,7 @@ class Server {
       tell_started(control, error);
       _exit(1);
     }
-    serve_session(control, open, filter_);
+    serve_session(control, open, filters_);
   }
 
   void start_plain(const Open& open, int control) {
@@ -111,7 +109,7 @@ class Server {
     close(control_);
     std::string error =
         folder_.empty() || chdir(folder_.c_str()) != 0 ? "no folder to work in" : drop_privileges();
-    if (error.empty()) serve_session(control, open, filter_);
+    if (error.empty()) serve_session(control, open, filters_);
     tell_started(control, error);
     _exit(1);
   }
@@ -170,7 +168,7 @@ class Server {
   int client_, proc_;
   Isolation isolation_ = Isolation::kNamespaces;
   std::vector<std::string> read_only_;
-  std::vector<sock_filter> filter_;
+  Filters filters_;
   int control_ = -1;
   pid_t session_ = -1;
   std::string folder_;  ///< of Isolation::kNone
@@ -183,10 +181,10 @@ class Server {
   close_range(kSessionOpen, ~0U, 0);
   fcntl(kSessionControl, F_SETFD, FD_CLOEXEC);
   const Open open = decode_open(bytes);
-  std::vector<sock_filter> filter;
-  if (error.empty()) filter = build_filter(error);
+  Filters filters;
+  if (error.empty()) error = build_filters(filters);
   if (error.empty()) error = drop_privileges();
-  if (error.empty()) serve_session(kSessionControl, open, filter);
+  if (error.empty()) serve_session(kSessionControl, open, filters);
   tell_started(kSessionControl, error);
   _exit(1);
 }

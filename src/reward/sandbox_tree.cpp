@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -59,25 +58,14 @@ void add_use(int proc, pid_t pid, TreeUse& use) {
 
 }  // namespace
 
-std::vector<pid_t> process_tree(int proc, pid_t root) {
-  std::vector<pid_t> pids = {root};
-  for (size_t i = 0; i < pids.size(); ++i) append_children(proc, pids[i], pids);
-  return pids;
-}
-
 TreeUse tree_use(int proc, pid_t root) {
   TreeUse use;
-  for (const pid_t pid : process_tree(proc, root)) add_use(proc, pid, use);
-  return use;
-}
-
-void kill_descendants(int proc, pid_t root, const std::function<void()>& reap) {
-  for (auto pids = process_tree(proc, root); pids.size() > 1; pids = process_tree(proc, root)) {
-    // First all are stopped: a process that is asleep in SIGSTOP forks no more while the others are killed.
-    for (size_t i = 1; i < pids.size(); ++i) kill(pids[i], SIGSTOP);
-    for (size_t i = 1; i < pids.size(); ++i) kill(pids[i], SIGKILL);
-    reap();
+  std::vector<pid_t> pids = {root};
+  for (size_t i = 0; i < pids.size(); ++i) {
+    add_use(proc, pids[i], use);
+    append_children(proc, pids[i], pids);
   }
+  return use;
 }
 
 }  // namespace r1::sandbox

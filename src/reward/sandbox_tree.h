@@ -2,7 +2,6 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 namespace r1::sandbox {
@@ -13,13 +12,8 @@ struct TreeUse {
   int64_t processes = 0;     ///< threads count
 };
 
-/// `root` and all its descendants, from the /proc behind `proc`. A process that changes parents meanwhile may
+/// Of `root` and all its descendants, from the /proc behind `proc`. A process that changes parents meanwhile may
 /// be missed until the next call. Needs a kernel with /proc/<pid>/task/<tid>/children, else only `root`.
-std::vector<pid_t> process_tree(int proc, pid_t root);
 TreeUse tree_use(int proc, pid_t root);
-
-/// Kills all descendants of `root`, again and again until it has none; `root` reaps them in between through
-/// `reap`. For Isolation::kNone, where no namespace holds them together.
-void kill_descendants(int proc, pid_t root, const std::function<void()>& reap);
 
 }  // namespace r1::sandbox

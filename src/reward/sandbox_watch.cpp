@@ -82,6 +82,7 @@ class Watch {
     message.bytes += kRun;
     message.texts(run_.argv);
     message.limits(run_.limits);
+    message.number(run_.may_fork);
     start_ = now();
     deadline_ = start_ + run_.limits.wall_seconds;
     next_tick_ = start_ + kTickSeconds;

@@ -77,6 +77,7 @@ std::string encode(const SandboxRun& run) {
   writer.texts(run.argv);
   writer.text(run.input);
   writer.text(run.secret);
+  writer.number(run.may_fork);
   return writer.bytes;
 }
 
@@ -87,6 +88,7 @@ SandboxRun decode_run(std::string_view bytes) {
   run.argv = reader.texts();
   run.input = reader.text();
   run.secret = reader.text();
+  run.may_fork = reader.number() != 0;
   return run;
 }
 

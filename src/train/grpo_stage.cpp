@@ -19,11 +19,8 @@ namespace r1::train {
 
 using torch::Tensor;
 
-struct GrpoStage::Sampled {
-  Problem problem;
-  rollout::RolloutGroup group;
-  std::vector<Score> scores;          // [G]
-  std::vector<double> advantages;     // [G]
+struct GrpoStage::Sampled : ScoredGroup {
+  std::vector<double> advantages;  // [G]
   bool mixed = false;
 };
 
@@ -31,8 +28,8 @@ GrpoStage::GrpoStage(StageContext context, GrpoStageConfig config, Reward reward
     : context_(std::move(context)),
       config_(std::move(config)),
       reward_(std::move(reward)),
-      problems_(std::move(problems)),
-      stream_(problems_.train, context_.seed, stage_id(context_.stage.c_str())),
+      evaluator_(config_.eval, reward_, std::move(problems.eval)),
+      stream_(std::move(problems.train), context_.seed, stage_id(context_.stage.c_str())),
       optimizer_(trainable_parameters(context_.model), config_.update.optimizer),
       engine_(std::make_unique<rollout::Engine>(context_.model, context_.tokenizer, config_.engine)) {
   context_.model->activation_checkpointing = config_.update.activation_checkpointing;
@@ -51,33 +48,26 @@ void GrpoStage::replace_reference() {
 }
 
 std::vector<GrpoStage::Sampled> GrpoStage::sample_and_score(int64_t num_prompts) {
-  std::vector<Sampled> out(static_cast<size_t>(num_prompts));
-  std::vector<rollout::Prompt> prompts;
-  for (auto& s : out) {
-    s.problem = stream_.at(cursor_);
-    // The position in the data stream is the prompt's coordinate: unique in the stage, whatever the batch.
-    prompts.push_back({prompt_tokens(context_.tokenizer, s.problem.prompt), static_cast<uint32_t>(cursor_)});
-    ++cursor_;
-  }
-  const double start_s = monotonic_s();
-  auto groups = engine_->sample(prompts, config_.group_size, config_.sampling,
-                                {context_.seed, stage_id(context_.stage.c_str()), static_cast<uint32_t>(step_)});
-  const double sampled_s = monotonic_s();
-  rollout_s_ += sampled_s - start_s;
+  std::vector<Problem> problems;
+  for (int64_t i = 0; i < num_prompts; ++i) problems.push_back(stream_.at(cursor_ + i));
+  // The position in the data stream is the prompt's coordinate: unique in the stage, whatever the batch.
+  auto scored = train::sample_and_score(*engine_, context_.tokenizer, reward_, std::move(problems), cursor_, config_.group_size, config_.sampling,
+                                 {context_.seed, stage_id(context_.stage.c_str()), static_cast<uint32_t>(step_)}, seconds_);
+  cursor_ += num_prompts;
+  std::vector<Sampled> out;
   const int64_t P = num_prompts, G = config_.group_size;
   auto rewards_PG = torch::zeros({P, G}, torch::kDouble), lengths_PG = torch::zeros({P, G}, torch::kLong);
   auto valid_PG = torch::ones({P, G}, torch::kBool);
   for (int64_t p = 0; p < P; ++p) {
-    auto& s = out[static_cast<size_t>(p)];
-    s.group = std::move(groups[static_cast<size_t>(p)]);
+    out.push_back({std::move(scored[static_cast<size_t>(p)]), {}, false});
+    const auto& s = out.back();
     for (int64_t g = 0; g < G; ++g) {
-      const auto& completion = s.group.completions[static_cast<size_t>(g)];
-      generated_tokens_ += static_cast<int64_t>(completion.tokens.size());
-      const auto text = context_.tokenizer.decode(completion.tokens, {.skip_special = true});
-      s.scores.push_back(reward_.score({s.problem.prompt, text, s.problem.answer, s.problem.extra}));
-      rewards_PG[p][g] = s.scores.back().total;
-      valid_PG[p][g] = !std::isnan(s.scores.back().total);
-      lengths_PG[p][g] = static_cast<int64_t>(completion.tokens.size());
+      const auto length = static_cast<int64_t>(s.group.completions[static_cast<size_t>(g)].tokens.size());
+      const double total = s.scores[static_cast<size_t>(g)].total;
+      generated_tokens_ += length;
+      rewards_PG[p][g] = total;
+      valid_PG[p][g] = !std::isnan(total);
+      lengths_PG[p][g] = length;
     }
   }
   rewards_PG += algo::soft_overlong_penalty(lengths_PG, config_.sampling.max_completion_tokens, config_.loss.overlong,
@@ -89,7 +79,6 @@ std::vector<GrpoStage::Sampled> GrpoStage::sample_and_score(int64_t num_prompts)
     s.mixed = mixed_P[p].item<bool>();
     for (int64_t g = 0; g < G; ++g) s.advantages.push_back(advantages_PG[p][g].item<double>());
   }
-  reward_s_ += monotonic_s() - sampled_s;
   return out;
 }
 
@@ -269,7 +258,7 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
 
 Metrics GrpoStage::advance() {
   Metrics metrics;
-  const double before[] = {rollout_s_, reward_s_, static_cast<double>(generated_tokens_), static_cast<double>(trained_tokens_)};
+  const double before[] = {seconds_.rollout, seconds_.reward, static_cast<double>(generated_tokens_), static_cast<double>(trained_tokens_)};
   const auto sampled = collect(metrics);
   const double start_s = monotonic_s();
   const auto have = static_cast<int64_t>(sampled.size());
@@ -283,11 +272,11 @@ Metrics GrpoStage::advance() {
   }
   const double update_s = monotonic_s() - start_s;
   update_s_ += update_s;
-  const double rollout_s = rollout_s_ - before[0];
+  const double rollout_s = seconds_.rollout - before[0];
   metrics.emplace_back("generated_tokens_per_s", (static_cast<double>(generated_tokens_) - before[2]) / rollout_s);
   metrics.emplace_back("trained_tokens_per_s", (static_cast<double>(trained_tokens_) - before[3]) / update_s);
   metrics.emplace_back("rollout_seconds", rollout_s);
-  metrics.emplace_back("reward_seconds", reward_s_ - before[1]);
+  metrics.emplace_back("reward_seconds", seconds_.reward - before[1]);
   metrics.emplace_back("update_seconds", update_s);
   const auto value = [&](const std::string& name) {
     for (const auto& [key, v] : metrics) {
@@ -302,27 +291,7 @@ Metrics GrpoStage::advance() {
 
 std::string GrpoStage::progress_note() const { return note_; }
 
-Metrics GrpoStage::evaluate_if_due() {
-  const auto& eval = config_.eval;
-  const bool edge = step_ == 0 || step_ >= config_.steps;
-  if (problems_.eval.empty()) return {};
-  if (!edge && (eval.every_steps == 0 || step_ % eval.every_steps != 0)) return {};
-  if (!evaluations_.empty() && evaluations_.back().at("step") == step_) return {};
-  const double start_s = monotonic_s();
-  const auto result = evaluate(*engine_, context_.tokenizer, reward_, problems_.eval,
-                               edge ? eval.problems : eval.problems_during, eval.sampling,
-                               {context_.seed, stage_id((context_.stage + "/eval").c_str()), static_cast<uint32_t>(step_)});
-  eval_s_ += monotonic_s() - start_s;
-  Metrics metrics{{"eval_accuracy", result.accuracy}};
-  for (const auto& [name, value] : result.parts) metrics.emplace_back("eval_reward_" + name, value);
-  metrics.emplace_back("eval_tokens_mean", result.mean_tokens);
-  metrics.emplace_back("eval_truncated", result.truncated);
-  metrics.emplace_back("eval_problems", static_cast<double>(result.problems));
-  nlohmann::json row{{"step", step_}};
-  for (const auto& [name, value] : metrics) row[name] = value;
-  evaluations_.push_back(row);
-  return metrics;
-}
+Metrics GrpoStage::evaluate_if_due() { return evaluator_.if_due(*engine_, context_, step_, config_.steps); }
 
 std::vector<CheckpointGroup> GrpoStage::checkpoint_groups() {
   std::vector<CheckpointGroup> groups{{"model", context_.model->named_tensors()}, {"optimizer", optimizer_.state()}};
@@ -336,9 +305,9 @@ nlohmann::json GrpoStage::checkpoint_state() const {
           {"reference_step", reference_step_},
           {"generated_tokens", generated_tokens_},
           {"trained_tokens", trained_tokens_},
-          {"seconds", {rollout_s_, reward_s_, update_s_, eval_s_}},
+          {"seconds", {seconds_.rollout, seconds_.reward, update_s_, evaluator_.seconds()}},
           {"largest_logprob_error", largest_logprob_error_},
-          {"evaluations", evaluations_}};
+          {"evaluations", evaluator_.rows()}};
 }
 
 void GrpoStage::restore(const CheckpointReader& reader) {
@@ -351,24 +320,23 @@ void GrpoStage::restore(const CheckpointReader& reader) {
   reference_step_ = s.at("reference_step");
   generated_tokens_ = s.at("generated_tokens");
   trained_tokens_ = s.at("trained_tokens");
-  rollout_s_ = s.at("seconds")[0];
-  reward_s_ = s.at("seconds")[1];
+  seconds_.rollout = s.at("seconds")[0];
+  seconds_.reward = s.at("seconds")[1];
   update_s_ = s.at("seconds")[2];
-  eval_s_ = s.at("seconds")[3];
   largest_logprob_error_ = s.at("largest_logprob_error");
-  evaluations_ = s.at("evaluations");
+  evaluator_.restore(s.at("evaluations"), s.at("seconds")[3]);
 }
 
 nlohmann::json GrpoStage::summary() const {
   return {{"steps", step_},
           {"generated_tokens", generated_tokens_},
           {"trained_tokens", trained_tokens_},
-          {"rollout_seconds", rollout_s_},
-          {"reward_seconds", reward_s_},
+          {"rollout_seconds", seconds_.rollout},
+          {"reward_seconds", seconds_.reward},
           {"update_seconds", update_s_},
-          {"eval_seconds", eval_s_},
+          {"eval_seconds", evaluator_.seconds()},
           {"largest_logprob_error", largest_logprob_error_},
-          {"evaluations", evaluations_}};
+          {"evaluations", evaluator_.rows()}};
 }
 
 }  // namespace r1::train

@@ -102,4 +102,20 @@ void MetricsWriter::write_text(int64_t step, const std::string& name, const std:
   board_->text(options_.wall_time_s(), step, tag(name), text);
 }
 
+std::string take_stage_rows(const std::filesystem::path& run_dir, const std::string& stage) {
+  const auto file = run_dir / kRowsFile;
+  if (!std::filesystem::exists(file)) return "";
+  const std::string text = read_file(file);
+  std::string own, others;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size() - 1) + 1;
+    const auto line = text.substr(begin, end - begin);
+    const auto row = nlohmann::json::parse(line, nullptr, false);
+    (row.is_object() && row.value("stage", "") == stage ? own : others) += line;
+    begin = end;
+  }
+  if (!own.empty()) write_file_atomic(file, others);
+  return own;
+}
+
 }  // namespace r1

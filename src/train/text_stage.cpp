@@ -19,16 +19,32 @@ TextStageConfig TextStageConfig::parse(ConfigNode node, bool pretrain) {
   node.require("steps", c.steps, at_least<int64_t>(1));
   node.read("texts_per_step", c.texts_per_step, at_least<int64_t>(1));
   node.read("train_on_prompt", c.train_on_prompt);
+  if (node.has("eval")) {
+    c.eval = EvalConfig::parse(node.child("eval"), {});
+    c.engine = rollout::EngineConfig::parse(node.child("rollout"));
+  }
   if (c.update.schedule.total_steps == 0) c.update.schedule.total_steps = c.steps;
   return c;
 }
 
-TextStage::TextStage(StageContext context, TextStageConfig config, TextSource texts)
+TextStage::TextStage(StageContext context, TextStageConfig config, TextSource texts, std::optional<Evaluator> evaluator)
     : context_(std::move(context)),
-      config_(config),
+      config_(std::move(config)),
       texts_(std::move(texts)),
-      optimizer_(trainable_parameters(context_.model), config.update.optimizer) {
-  context_.model->activation_checkpointing = config.update.activation_checkpointing;
+      evaluator_(std::move(evaluator)),
+      optimizer_(trainable_parameters(context_.model), config_.update.optimizer) {
+  context_.model->activation_checkpointing = config_.update.activation_checkpointing;
+}
+
+TextStage::~TextStage() = default;
+
+// The engine holds a cache and packed weights: it lives for one evaluation.
+Metrics TextStage::evaluate_if_due() {
+  if (!evaluator_) return {};
+  rollout::Engine engine(context_.model, context_.tokenizer, config_.engine);
+  auto figures = evaluator_->if_due(engine, context_, step_, config_.steps);
+  if (!figures.empty()) context_.model->release_packed();
+  return figures;
 }
 
 Metrics TextStage::advance() {
@@ -77,17 +93,30 @@ std::vector<CheckpointGroup> TextStage::checkpoint_groups() {
   return {{"model", context_.model->named_tensors()}, {"optimizer", optimizer_.state()}};
 }
 
-nlohmann::json TextStage::checkpoint_state() const { return {{"step", step_}, {"tokens", tokens_}}; }
+nlohmann::json TextStage::checkpoint_state() const { 
+  nlohmann::json state{{"step", step_}, {"tokens", tokens_}};
+  if (evaluator_) state["evaluations"] = {{"rows", evaluator_->rows()}, {"seconds", evaluator_->seconds()}};
+  return state;
+}
 
 void TextStage::restore(const CheckpointReader& reader) {
   reader.load_group("model", context_.model->named_tensors());
   optimizer_.load_state(reader.mapped("optimizer"));
   step_ = reader.state().at("step");
   tokens_ = reader.state().at("tokens");
+  if (evaluator_ && reader.state().contains("evaluations")) {
+    const auto& done = reader.state().at("evaluations");
+    evaluator_->restore(done.at("rows"), done.at("seconds"));
+  }
 }
 
 nlohmann::json TextStage::summary() const {
-  return {{"steps", step_}, {"trained_tokens", tokens_}, {"loss", last_loss_}};
+  nlohmann::json summary{{"steps", step_}, {"trained_tokens", tokens_}, {"loss", last_loss_}};
+  if (evaluator_) {
+    summary["evaluations"] = evaluator_->rows();
+    summary["eval_seconds"] = evaluator_->seconds();
+  }
+  return summary;
 }
 
 TextSource shuffled_texts(std::vector<TextExample> examples, uint64_t seed, const std::string& stage) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include "r1/ops/cache.h"
 #include "r1/ops/ops.h"
 #include "reference.h"
 #include "support/compare.h"
@@ -81,4 +82,37 @@ TEST(Attention, ALaterTokenChangesNothingBefore) {
 }
 
 }  // namespace
+// One sequence goes through the tile of prefill, forty through the kernel of decoding tokens: the same bits.
+TEST(Attention, DecodingManySequencesGivesTheBitsOfEachAlone) {
+  torch::manual_seed(5);
+  for (const auto& [heads, width] : {std::pair<int64_t, int64_t>{10, 32}, {3, 64}, {1, 20}}) {
+    constexpr int64_t kSequences = 40;
+    const torch::NoGradGuard no_grad;
+    std::vector<std::vector<int32_t>> tables(kSequences);
+    int32_t next_page = 0;
+    for (int64_t s = 0; s < kSequences; ++s) {
+      for (int64_t p = 0; p <= s / ops::page_tokens(); ++p) tables[static_cast<size_t>(s)].push_back(next_page++);
+    }
+    auto together = ops::KvStore::create(next_page, heads, width, torch::kFloat);
+    auto alone = ops::KvStore::create(next_page, heads, width, torch::kFloat);
+    const auto random = [&](int64_t rows) { return torch::randn({rows, heads, width}); };
+    std::vector<ops::CacheRun> tokens;
+    for (int64_t s = 0; s < kSequences; ++s) {  // sequence s has s tokens before this one
+      auto* table = &tables[static_cast<size_t>(s)];
+      const auto k = random(s), v = random(s), q = random(s);
+      for (auto* store : {&together, &alone}) {
+        if (s > 0) ops::cached_attention(q, k, v, *store, {{0, s, 0, table}}, 0.2);
+      }
+      tokens.push_back({s, 1, s, table});
+    }
+    const auto q = random(kSequences), k = random(kSequences), v = random(kSequences);
+    const auto out = ops::cached_attention(q, k, v, together, tokens, 0.2);
+    for (int64_t s = 0; s < kSequences; ++s) {
+      const auto row = [&](const torch::Tensor& x) { return x.narrow(0, s, 1).contiguous(); };
+      const auto one = ops::cached_attention(row(q), row(k), row(v), alone, {{0, 1, s, &tables[static_cast<size_t>(s)]}}, 0.2);
+      EXPECT_TRUE(torch::equal(one, row(out))) << heads << " heads of " << width << ", " << s << " tokens before";
+    }
+  }
+}
+
 }  // namespace r1::ops

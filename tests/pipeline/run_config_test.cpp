@@ -87,8 +87,8 @@ TEST(RunConfig, TheTinyRunIsRead) {
   EXPECT_EQ(grpo.group_size, 16);
   EXPECT_EQ(grpo.eval.sampling.rule.temperature, 0.0);  // evaluation is greedy unless it says otherwise
   EXPECT_EQ(grpo.loss.constant_length, 8);
-  EXPECT_EQ(c.model.vocab_size, c.load_tokenizer().vocab_size());
-  EXPECT_EQ(c.model.bos_token_id, *c.load_tokenizer().bos_id());
+  EXPECT_EQ(c.base.config.vocab_size, c.load_tokenizer().vocab_size());
+  EXPECT_EQ(c.base.config.bos_token_id, *c.load_tokenizer().bos_id());
   expect_text(describe_plan(c), {"zero (grpo)", "6 updates in all", "memory"});
 }
 
@@ -96,6 +96,15 @@ TEST(RunConfig, TheShippedConfigsAreRead) {
   const auto root = std::filesystem::path(R1_SOURCE_DIR);
   const auto c = RunConfig::load(root / "configs/tiny/r1_zero.yaml", {});
   EXPECT_EQ(c.stages.size(), 2u);
+  const auto r1 = RunConfig::load(root / "configs/tiny/r1.yaml", {});
+  const auto student = [&](const std::string& name) {
+    for (const auto& stage : r1.stages) {
+      if (stage.name == name) return stage.model.config.num_parameters();
+    }
+    return int64_t{0};
+  };
+  EXPECT_LT(student("distilled"), student("rl_2") * 11 / 20);  // about half the teacher
+  EXPECT_EQ(student("distilled"), student("student_rl"));
 }
 
 }  // namespace

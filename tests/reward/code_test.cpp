@@ -3,40 +3,37 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
 #include <thread>
 
 #include "r1/reward/reward.h"
+#include "r1/reward/sandbox.h"
 #include "r1/util/error.h"
+#include "r1/util/strings.h"
 
 namespace r1 {
 namespace {
 
-// What a Sandbox answers where the machine allows none; the tests that need one are skipped then, and say so.
-std::string no_sandbox(CodeLanguage language) {
-  static std::string reasons[2];
-  static bool known[2] = {false, false};
-  const auto i = size_t(language);
-  if (!known[i]) {
-    known[i] = true;
+/// Whether this machine allows a sandbox. Where it does not, the tests run with what is left, and say so.
+bool sandboxed() {
+  static const bool sandboxed = [] {
     try {
-      CodeConfig config;
-      config.language = language;
-      const CodeVerifier verifier(config);
+      const Sandbox sandbox;
+      return true;
     } catch (const Error& error) {
-      reasons[i] = error.what();
+      std::printf("%s\nso these tests run unsandboxed\n", error.what());
+      return false;
     }
-  }
-  return reasons[i];
+  }();
+  return sandboxed;
 }
-
-#define R1_NEEDS_SANDBOX(language) \
-  if (const auto reason = no_sandbox(language); !reason.empty()) GTEST_SKIP() << reason
 
 CodeConfig config_of(CodeLanguage language, PartialCredit credit = PartialCredit::kAll) {
   CodeConfig config;
   config.language = language;
   config.timeout_s = 2;
   config.partial_credit = credit;
+  config.unsandboxed = !sandboxed();
   return config;
 }
 
@@ -116,7 +113,6 @@ TEST(CodeText, TasksAreReadOrRefused) {
 }
 
 TEST(CodePython, StdinTests) {
-  R1_NEEDS_SANDBOX(CodeLanguage::kPython);
   const CodeVerifier verifier(config_of(CodeLanguage::kPython));
   const auto right = verifier.check(kSieve, kPrimes);
   EXPECT_EQ(right.verdict, Verdict::kRight) << right.detail;
@@ -138,7 +134,6 @@ TEST(CodePython, StdinTests) {
 }
 
 TEST(CodePython, WhatSolutionsUseWorks) {
-  R1_NEEDS_SANDBOX(CodeLanguage::kPython);
   const CodeVerifier verifier(config_of(CodeLanguage::kPython));
   for (const char* program :
        {"print(input())", "import sys\ninput = sys.stdin.readline\nprint(input().strip())",
@@ -158,13 +153,14 @@ TEST(CodePython, WhatSolutionsUseWorks) {
         "import atexit\natexit.register(lambda: print(x))\nx = input()",
         "from fractions import Fraction\nfrom decimal import Decimal\nimport random, heapq, re, json, "
         "datetime, statistics\nprint(input())"}) {
+    const auto text = std::string_view(program);
+    if (!sandboxed() && (text.find("subprocess") != text.npos || text.find("multiprocessing") != text.npos)) continue;
     const auto result = verifier.check(program, pairs({{"42\n", "42"}, {"43\n", "43"}}));
     EXPECT_EQ(result.verdict, Verdict::kRight) << program << "\n" << result.detail;
   }
 }
 
 TEST(CodePython, PartialCredit) {
-  R1_NEEDS_SANDBOX(CodeLanguage::kPython);
   const CodeVerifier verifier(config_of(CodeLanguage::kPython, PartialCredit::kFraction));
   const auto result = verifier.check("print(4)", pairs({{"", "4"}, {"", "5"}, {"", "4"}, {"", "6"}}));
   EXPECT_EQ(result.verdict, Verdict::kWrong);
@@ -177,7 +173,6 @@ TEST(CodePython, PartialCredit) {
 }
 
 TEST(CodePython, AssertTests) {
-  R1_NEEDS_SANDBOX(CodeLanguage::kPython);
   const CodeVerifier verifier(config_of(CodeLanguage::kPython, PartialCredit::kFraction));
   const CodeTask task = asserts(
       {"assert square(3) == 9", "assert square(-2) == 4\nassert square(0) == 0", "assert square(5) == 25"});
@@ -193,9 +188,13 @@ TEST(CodePython, AssertTests) {
   EXPECT_EQ(broken.verdict, Verdict::kGoldUnreadable);
 }
 
+TEST(CodePython, NoSandboxMeansARefusal) {
+  if (sandboxed()) return;  // Sandbox.RefusesToRunWithoutIsolationUnlessTold
+  EXPECT_THROW(CodeVerifier(CodeConfig{}), Error);
+}
+
 /// None of these computes anything; each tries to look as if it had.
 TEST(CodePython, FakedSuccessIsNoSuccess) {
-  R1_NEEDS_SANDBOX(CodeLanguage::kPython);
   const CodeVerifier verifier(config_of(CodeLanguage::kPython));
   for (const char* program :
        {"import os; os._exit(0)",
@@ -229,7 +228,6 @@ TEST(CodePython, FakedSuccessIsNoSuccess) {
 }
 
 TEST(CodePython, ExpectedOutputIsNowhereInTheSandbox) {
-  R1_NEEDS_SANDBOX(CodeLanguage::kPython);
   const CodeVerifier verifier(config_of(CodeLanguage::kPython));
   const auto result = verifier.check(R"(import os, gc
 for folder, _, names in os.walk('/tmp'):
@@ -246,7 +244,6 @@ for name, value in os.environ.items():
 }
 
 TEST(CodePython, LaterTestsSurviveAKilledForkServer) {
-  R1_NEEDS_SANDBOX(CodeLanguage::kPython);
   const CodeVerifier verifier(config_of(CodeLanguage::kPython, PartialCredit::kFraction));
   const auto result =
       verifier.check("import os\nn = int(input())\nif n == 2: os.kill(os.getppid(), 9)\nprint(n)",
@@ -254,8 +251,35 @@ TEST(CodePython, LaterTestsSurviveAKilledForkServer) {
   EXPECT_GE(result.passed, 3) << result.detail;
 }
 
+/// The first test leaves modules behind, named as those of the fork server's, and kills it; the next fork server must
+/// not import them. This one would take each test's token out of its pipe.
+TEST(CodePython, FilesLeftBehindDoNotReachTheNextForkServer) {
+  const CodeVerifier verifier(config_of(CodeLanguage::kPython, PartialCredit::kFraction));
+  const auto result = verifier.check(R"python(
+import os
+for name in ('os', '_socket', 'socket', 'builtins', '_sitebuiltins', 'collections', 'sitecustomize'):
+    with open(name + '.py', 'w') as file:
+        file.write("""
+import posix, sys
+sys.path = [p for p in sys.path if p]
+del sys.modules[__name__]
+import _socket
+s = _socket.socket(fileno=4)
+while True:
+    message, parts, _, _ = s.recvmsg(1, 64)
+    fds = memoryview(parts[0][2]).cast('i').tolist()
+    posix.write(fds[1], posix.read(fds[3], 1 << 20)[-32:])
+    for fd in fds: posix.close(fd)
+    s.send(b'0 0 0')
+""")
+os.kill(os.getppid(), 9)
+os._exit(0)
+)python",
+                                     asserts({"assert square(3) == 9", "assert square(3) == 9", "assert square(3) == 9"}));
+  EXPECT_EQ(result.passed, 0);
+}
+
 TEST(CodePython, ThreadsCheckSideBySide) {
-  R1_NEEDS_SANDBOX(CodeLanguage::kPython);
   const CodeVerifier verifier(config_of(CodeLanguage::kPython));
   std::vector<std::thread> threads;
   std::vector<int> right(4, 0);
@@ -278,7 +302,6 @@ constexpr const char* kCppSquare =
     "int main() { int n; while (std::cin >> n) std::cout << square(n) << '\\n'; }\n";
 
 TEST(CodeCpp, StdinTests) {
-  R1_NEEDS_SANDBOX(CodeLanguage::kCpp);
   const CodeVerifier verifier(config_of(CodeLanguage::kCpp));
   const CodeTask squares = pairs({{"3\n", "9"}, {"1 2 3", "1\n4\n9\n"}});
   const auto right = verifier.check(kCppSquare, squares);
@@ -292,7 +315,6 @@ TEST(CodeCpp, StdinTests) {
 }
 
 TEST(CodeCpp, AssertTests) {
-  R1_NEEDS_SANDBOX(CodeLanguage::kCpp);
   const CodeVerifier verifier(config_of(CodeLanguage::kCpp, PartialCredit::kFraction));
   const CodeTask task =
       asserts({"int main() { assert(square(3) == 9); }", "int main() { assert(square(2) == 4); return 0; }"});
@@ -316,9 +338,8 @@ RewardConfig reward_config(const std::string& part) {
 }
 
 TEST(CodeReward, PartOfAReward) {
-  R1_NEEDS_SANDBOX(CodeLanguage::kPython);
-  const Reward reward(
-      reward_config("{kind: code, language: python, timeout_s: 2, partial_credit: fraction, weight: 2}"));
+  const Reward reward(reward_config(cat("{kind: code, language: python, timeout_s: 2, partial_credit: fraction, weight: 2",
+                                        sandboxed() ? "" : ", unsandboxed: true", "}")));
   const nlohmann::json extra = {
       {"tests", {{{"stdin", "2"}, {"stdout", "4"}}, {{"stdin", "3"}, {"stdout", "9"}}}}};
   const auto score = [&](const std::string& completion, const nlohmann::json& task) {

@@ -124,10 +124,16 @@ void expect_nothing_left(const Traces& before) {
 class OnEachIsolation : public testing::TestWithParam<Isolation> {
  protected:
   void SetUp() override {
-    if (access(kPython, X_OK) != 0) GTEST_SKIP() << "no " << kPython;
-    std::string reason;
-    sandbox_ = sandbox_of(GetParam(), &reason);
-    if (sandbox_ == nullptr) GTEST_SKIP() << "this machine refuses this kind of sandbox: " << reason;
+    ASSERT_EQ(access(kPython, X_OK), 0) << "install python3";
+    sandbox_ = sandbox_of(GetParam(), &reason_);
+  }
+  /// Where the machine does not allow this kind, the refusal is what there is to test.
+  bool refused() const {
+    if (sandbox_ != nullptr) return false;
+    std::printf("  refused here: %s\n", reason_.c_str());
+    EXPECT_NE(reason_.find(cat("\n  ", isolation_name(GetParam()), ": ")), std::string::npos) << reason_;
+    EXPECT_NE(reason_.find("unsandboxed: true"), std::string::npos) << reason_;
+    return true;
   }
   SandboxResult run(const std::string& source, const std::string& input = "") const {
     auto session = sandbox_->open(python_program(source));
@@ -136,6 +142,7 @@ class OnEachIsolation : public testing::TestWithParam<Isolation> {
     return session.run(run);
   }
   const Sandbox* sandbox_ = nullptr;
+  std::string reason_;
 };
 
 std::string name_of(const testing::TestParamInfo<Isolation>& info) { return isolation_name(info.param); }
@@ -144,6 +151,7 @@ INSTANTIATE_TEST_SUITE_P(Kinds, OnEachIsolation,
                          testing::Values(Isolation::kNamespaces, Isolation::kBubblewrap), name_of);
 
 TEST_P(OnEachIsolation, RunsAProgram) {
+  if (refused()) return;
   const auto result =
       run("import sys; print(sys.stdin.read().upper()); print('e', file=sys.stderr); sys.exit(3)", "abc");
   EXPECT_EQ(result.stop, SandboxStop::kExited) << result.err;
@@ -156,12 +164,14 @@ TEST_P(OnEachIsolation, RunsAProgram) {
 }
 
 TEST_P(OnEachIsolation, LargeInputAndOutputPassThrough) {
+  if (refused()) return;
   const std::string input(900'000, 'x');
   EXPECT_EQ(run("import sys; sys.stdout.write(sys.stdin.read())", input).out, input);
   EXPECT_EQ(run("print(1)", input).out, "1\n");  // reads nothing
 }
 
 TEST_P(OnEachIsolation, IsNobodyInAnEmptyMachine) {
+  if (refused()) return;
   const auto result =
       run("import os, socket\nprint(sorted(os.listdir('/')), os.getcwd(), os.listdir('.'), "
           "socket.gethostname(), os.getuid() != 0)\n"
@@ -173,6 +183,7 @@ TEST_P(OnEachIsolation, IsNobodyInAnEmptyMachine) {
 }
 
 TEST_P(OnEachIsolation, FilesStayWithinASessionAndEndWithIt) {
+  if (refused()) return;
   auto program = python_program("import os\nprint(os.path.exists('kept'))\nopen('kept', 'w').close()");
   {
     auto session = sandbox_->open(program);
@@ -183,6 +194,7 @@ TEST_P(OnEachIsolation, FilesStayWithinASessionAndEndWithIt) {
 }
 
 TEST_P(OnEachIsolation, ProgramThatDoesNotExistSaysSo) {
+  if (refused()) return;
   auto session = sandbox_->open({});
   SandboxRun run;
   run.argv = {"/no/such/program"};
@@ -197,34 +209,36 @@ constexpr const char* kForksSome =
     "os._exit(0)\n    made += 1\n"
     "except OSError: pass\nprint(made)";
 
-/// Every attack, each within its deadline, and afterwards the same session still works.
+/// One attack, within its deadline; afterwards the same session still works.
+void attack(const Sandbox& sandbox, const Hostile& hostile) {
+  SCOPED_TRACE(hostile.name);
+  const double start = now();
+  auto session = sandbox.open(python_program(std::string(kHostilePrelude) + hostile.program));
+  SandboxRun run = python_run();
+  if (std::string_view(hostile.name) == "NeverReadsStdin") run.input.assign(8 << 20, 'x');
+  SandboxResult result;
+  ASSERT_NO_THROW(result = session.run(run));
+  const double seconds = now() - start;
+  std::printf("  %-24s %-13s %5.0f ms\n", hostile.name, sandbox_stop_name(result.stop), 1000 * seconds);
+  EXPECT_LT(seconds, run.limits.wall_seconds + 1.5);
+  EXPECT_EQ(result.out.find("ESCAPED"), std::string::npos) << result.out.substr(0, 2000);
+  EXPECT_NE(result.out.find(hostile.says), std::string::npos) << result.out.substr(0, 2000) << result.err;
+  EXPECT_TRUE(hostile.ends.empty() || std::count(hostile.ends.begin(), hostile.ends.end(), result.stop) == 1)
+      << sandbox_stop_name(result.stop) << " " << result.exit_code << " " << result.signal << "\n"
+      << result.out.substr(0, 2000) << result.err;
+  run.input.clear();
+  run.argv = {kPython, "-c", "print('alive')"};
+  EXPECT_EQ(session.run(run).out, "alive\n");
+}
+
 TEST_P(OnEachIsolation, HostileProgramsAreContained) {
+  if (refused()) return;
   const Traces before = traces();
   const int forks = std::atoi(run(kForksSome).out.c_str());
   ASSERT_LT(forks, small_limits().processes + 2)
       << "no limit of processes: a fork bomb would be the machine's end";
   ASSERT_GT(forks, 0);
-  for (const auto& hostile : hostile_programs()) {
-    SCOPED_TRACE(hostile.name);
-    const double start = now();
-    auto session = sandbox_->open(python_program(std::string(kHostilePrelude) + hostile.program));
-    SandboxRun run = python_run();
-    if (std::string_view(hostile.name) == "NeverReadsStdin") run.input.assign(8 << 20, 'x');
-    SandboxResult result;
-    ASSERT_NO_THROW(result = session.run(run));
-    const double seconds = now() - start;
-    std::printf("  %-24s %-13s %5.0f ms\n", hostile.name, sandbox_stop_name(result.stop), 1000 * seconds);
-    EXPECT_LT(seconds, run.limits.wall_seconds + 1.5);
-    EXPECT_EQ(result.out.find("ESCAPED"), std::string::npos) << result.out.substr(0, 2000);
-    EXPECT_NE(result.out.find(hostile.says), std::string::npos) << result.out.substr(0, 2000) << result.err;
-    EXPECT_TRUE(hostile.ends.empty() ||
-                std::count(hostile.ends.begin(), hostile.ends.end(), result.stop) == 1)
-        << sandbox_stop_name(result.stop) << " " << result.exit_code << " " << result.signal << "\n"
-        << result.out.substr(0, 2000) << result.err;
-    run.input.clear();
-    run.argv = {kPython, "-c", "print('alive')"};
-    EXPECT_EQ(session.run(run).out, "alive\n");
-  }
+  for (const auto& hostile : hostile_programs()) attack(*sandbox_, hostile);
   expect_nothing_left(before);
 }
 
@@ -265,6 +279,7 @@ std::thread endless_run(const Sandbox& sandbox, std::string* error) {
 }
 
 TEST_P(OnEachIsolation, DeathOfTheServerEndsItsSession) {
+  if (refused()) return;
   SandboxConfig config;
   config.accept = {GetParam()};
   const auto before = pids_below(getpid());
@@ -287,6 +302,7 @@ TEST_P(OnEachIsolation, DeathOfTheServerEndsItsSession) {
 }
 
 TEST_P(OnEachIsolation, DeathOfTheProgramEndsItsServers) {
+  if (refused()) return;
   const pid_t program = fork();
   if (program == 0) {
     SandboxConfig config;
@@ -327,8 +343,10 @@ TEST(Sandbox, RefusesToRunWithoutIsolationUnlessTold) {
   }
 }
 
+/// Without namespaces the machine's files and names are open, and no run may start a process or call kill(): what
+/// is left of the list. KillAll is not on it: were the filter broken, it would end whoever runs this test.
 TEST(Sandbox, WithoutIsolationLimitsAndCleanUpRemain) {
-  if (access(kPython, X_OK) != 0) GTEST_SKIP() << "no " << kPython;
+  ASSERT_EQ(access(kPython, X_OK), 0) << "install python3";
   SandboxConfig config;
   config.accept = {};
   config.unsandboxed = true;
@@ -340,14 +358,23 @@ TEST(Sandbox, WithoutIsolationLimitsAndCleanUpRemain) {
     return session.run(python_run());
   };
   EXPECT_EQ(run("print('x')").out, "x\n");
-  EXPECT_EQ(run("import time; time.sleep(600)").stop, SandboxStop::kWallLimit);
-  EXPECT_EQ(run("while True: print('x' * 65536)").stop, SandboxStop::kOutputLimit);
-  EXPECT_EQ(run("import socket; socket.socket()").exit_code, 1) << "seccomp holds here too";
-  EXPECT_EQ(run("import os, time\nif os.fork() == 0:\n  os.setsid()\n  if os.fork() == 0: time.sleep(600)\n  "
-                "os._exit(0)\nprint('x')")
-                .out,
-            "x\n");
   EXPECT_EQ(run("import os\nos.mkdir('r1_hostile_mark')").exit_code, 0);
+  ASSERT_EQ(run(kForksSome).out, "0\n") << "processes can be started: a fork bomb would be the machine's end";
+  int attacks = 0;
+  for (const auto& hostile : hostile_programs()) {
+    for (const char* name :
+         {"ForkBomb", "SleepForever", "BusyForever", "BusyIgnoringSignals", "StoppedForever", "NeverReadsStdin",
+          "MemoryAtOnce", "MemorySlowly", "MemoryInMemfd", "MemoryLocked", "Segfault", "DiskOneFile", "EndlessOutput",
+          "EndlessErrors", "ClosedStdout", "KillParent", "PtraceParent", "PtraceTraceme", "ReadParentMemory",
+          "StealDescriptors", "InheritedDescriptors", "LowerLimitsOfParent", "TcpSocket", "Sockets", "NameLookup",
+          "AbstractSocketByConnect", "OpenEveryDescriptor", "Setuid", "Mounts", "NewNamespaces", "KernelCalls",
+          "IpcLeftBehind", "TerminalInput"}) {
+      if (std::string_view(hostile.name) != name) continue;
+      attack(sandbox, hostile);
+      ++attacks;
+    }
+  }
+  EXPECT_EQ(attacks, 33);
   expect_nothing_left(before);
 }
 

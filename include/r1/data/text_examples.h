@@ -16,4 +16,8 @@ struct TextExample {
 /// for a file without lines.
 std::vector<TextExample> read_text_examples(const std::filesystem::path& file);
 
+/// All files *.jsonl and *.jsonl.zst of a folder, in the order of their names. Throws as above, and for a folder that is
+/// missing or has none.
+std::vector<TextExample> read_text_folder(const std::filesystem::path& folder);
+
 }  // namespace r1

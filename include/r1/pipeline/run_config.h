@@ -12,15 +12,23 @@
 #include "r1/tokenizer/tokenizer.h"
 #include "r1/train/checkpoint.h"
 #include "r1/train/grpo_stage.h"
+#include "r1/train/rejection_stage.h"
 #include "r1/train/text_stage.h"
 #include "r1/util/config.h"
 
 namespace r1::pipeline {
 
-/// Where a text stage's texts come from: its `data:` section.
+/// One source of texts: generated, a file or folder of JSONL, or what a stage of kind rejection_sample kept.
+struct TextSourceConfig {
+  std::filesystem::path file;          ///< kind jsonl: {"prompt", "completion"} or {"text"} per line
+  std::optional<WorkedConfig> worked;  ///< kind arithmetic_worked: generated from the run's `problems:`
+  std::string stage;                   ///< kind stage: the kept completions of an earlier stage
+  double weight = 1;                   ///< in a mixture: share of the texts, divided by the sum of all
+};
+
+/// Where a text stage's texts come from: its `data:` section, one source or `kind: mixture` with `sources:`.
 struct TextDataConfig {
-  std::filesystem::path file;            ///< kind jsonl: {"prompt", "completion"} or {"text"} per line
-  std::optional<WorkedConfig> worked;    ///< kind arithmetic_worked: generated from the run's `problems:`
+  std::vector<TextSourceConfig> sources;
 };
 
 struct TextStageEntry {
@@ -28,11 +36,23 @@ struct TextStageEntry {
   TextDataConfig data;
 };
 
-/// One item of `pipeline:`. Its kind is pretrain, sft or grpo; each stage starts from the weights of the one before.
+/// Weights to begin with: a file's, or new ones of a shape.
+struct ModelSource {
+  std::filesystem::path path;  ///< HF directory or GGUF; empty: a new model
+  model::ModelConfig config;
+};
+
+/// One item of `pipeline:`. Its kind is pretrain, sft, grpo, rejection_sample or distill.
 struct StageEntry {
   std::string name;
   std::string kind;
-  std::variant<TextStageEntry, train::GrpoStageConfig> config;
+  /// `from:` the stage whose weights it begins with, by default the one before that has weights; empty: `base`, the
+  /// run's model or the stage's own `model:`.
+  std::string from;
+  ModelSource model;  ///< what it works on; the path counts only where `from` is empty
+  std::variant<TextStageEntry, train::GrpoStageConfig, train::RejectionConfig> config;
+
+  bool makes_weights() const { return !std::holds_alternative<train::RejectionConfig>(config); }
 };
 
 /// A whole run: everything is read and checked before anything is allocated.
@@ -42,8 +62,7 @@ struct RunConfig {
   std::filesystem::path run_dir;        ///< `run_dir:`, runs/<name> by default
   uint64_t seed = 1;
   int64_t threads = 0;                  ///< 0: all cores
-  std::filesystem::path model_path;     ///< `model.path`: HF directory or GGUF; empty: a new model
-  model::ModelConfig model;             ///< of the file, or the `model:` section
+  ModelSource base;                     ///< `model:` with a path, or the shape of a new model
   std::filesystem::path tokenizer_path;  ///< `tokenizer.path`; model.path by default
   std::string characters;               ///< `tokenizer.kind: characters`
   std::optional<ProblemsConfig> problems;

@@ -7,7 +7,7 @@
 namespace r1 {
 
 /// What a verifier can say. kGoldUnreadable is a fault of the problem, never of the completion: it counts as
-/// neither right nor wrong.
+/// neither right nor wrong. kTimedOut: no verdict within the limits, of the verifier (maths) or of a test (code).
 enum class Verdict { kRight, kWrong, kGoldUnreadable, kAnswerUnreadable, kTimedOut };
 /// "right", "wrong", "gold_unreadable", "answer_unreadable", "timed_out"
 const char* verdict_name(Verdict verdict);
@@ -26,6 +26,7 @@ enum class Compare {
   kAuto,    ///< as numbers when the gold answer is one, otherwise as text
   kNumber,  ///< as numbers; a gold answer that is none is unreadable
   kText,    ///< as text after removing white space and LaTeX spacing
+  kMaths,   ///< by what they mean: compare_maths of maths.h, with its deadline
 };
 
 /// `completion` without its thinking: <think>...</think> blocks, an unclosed <think> to the end, and

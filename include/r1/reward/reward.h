@@ -37,8 +37,8 @@ struct RewardPart {
 ///       accuracy: {kind: exact_answer, weight: 1.0, extract: "answer_tag, boxed", compare: auto}
 ///       format:   {kind: format, weight: 0.2}
 ///
-/// extract: one or more of answer_tag, boxed, hashes, last_number, first_line. compare: auto, number, text.
-/// countdown reads extract and use_all_numbers. code reads
+/// extract: one or more of answer_tag, boxed, hashes, last_number, first_line. compare: auto, number, text,
+/// maths. countdown reads extract and use_all_numbers. code reads
 ///   language: python | cpp, timeout_s: 10, memory_mb: 512, partial_credit: all | fraction, tolerance: 0,
 ///   unsandboxed: false                       # true: run it with this user's rights where no sandbox works
 struct RewardConfig {
@@ -61,6 +61,7 @@ struct Score {
   double total = 0;
   std::vector<std::pair<std::string, double>> parts;  ///< (name, unweighted value) in config order
   /// Of the first part that checks an answer, or of the first part; kGoldUnreadable whenever total is NaN.
+  /// kTimedOut counts 0: an answer that is too large to be told from another is none.
   Verdict verdict = Verdict::kWrong;
   std::string extracted;  ///< what that part took for the answer; empty when none was found
 };

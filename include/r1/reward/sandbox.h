@@ -12,7 +12,7 @@ namespace r1 {
 enum class Isolation {
   kNamespaces,  ///< user, mount, pid, network and ipc namespaces of its own, seccomp, rlimits
   kBubblewrap,  ///< the same through `bwrap`, where the kernel lets only that program make namespaces
-  kNone,        ///< rlimits, seccomp and a folder of its own; it can read what the user can read
+  kNone,        ///< rlimits, a stricter seccomp and a folder of its own; it can read what the user can read
 };
 const char* isolation_name(Isolation isolation);  ///< "namespaces", "bubblewrap", "none"
 
@@ -52,6 +52,9 @@ struct SandboxRun {
   std::vector<std::string> argv;  ///< argv[0] is a path; left empty where the program has a fork server
   std::string input;              ///< stdin
   std::string secret;             ///< waits on descriptor 3, at most 1 MiB less a page
+  /// Isolation::kNone: may start processes. For compilers, never for what a model wrote: without a pid namespace
+  /// nothing holds a fork bomb.
+  bool may_fork = false;
   SandboxLimits limits;
 };
 

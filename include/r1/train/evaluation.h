@@ -31,4 +31,23 @@ EvalResult evaluate(rollout::Engine& engine, const Tokenizer& tokenizer, const R
                     const std::vector<Problem>& problems, int64_t count, const rollout::SamplingConfig& sampling,
                     const rollout::DrawOrigin& origin);
 
+/// Evaluation of a stage: before and after on eval.problems, every eval.every_steps on eval.problems_during.
+class Evaluator {
+ public:
+  Evaluator(EvalConfig config, Reward reward, std::vector<Problem> problems)
+      : config_(std::move(config)), reward_(std::move(reward)), problems_(std::move(problems)) {}
+  /// The figures when step `step` of `total` calls for it and it has none yet; empty otherwise.
+  Metrics if_due(rollout::Engine& engine, const StageContext& context, int64_t step, int64_t total);
+  const nlohmann::json& rows() const { return rows_; }  ///< all figures so far, with their steps
+  double seconds() const { return seconds_; }
+  void restore(nlohmann::json rows, double seconds);
+
+ private:
+  EvalConfig config_;
+  Reward reward_;
+  std::vector<Problem> problems_;
+  nlohmann::json rows_ = nlohmann::json::array();
+  double seconds_ = 0;
+};
+
 }  // namespace r1::train

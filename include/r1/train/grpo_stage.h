@@ -4,6 +4,7 @@
 #include "r1/data/problem_source.h"
 #include "r1/train/evaluation.h"
 #include "r1/train/rollout_log.h"
+#include "r1/train/scored_group.h"
 #include "r1/train/stage.h"
 
 namespace r1::train {
@@ -55,16 +56,16 @@ class GrpoStage : public Stage {
   StageContext context_;
   GrpoStageConfig config_;
   Reward reward_;
-  ProblemSet problems_;
+  Evaluator evaluator_;
   ProblemStream stream_;
   model::Transformer reference_{nullptr};
   AdamW optimizer_;
   std::unique_ptr<rollout::Engine> engine_;
   int64_t step_ = 0, cursor_ = 0, reference_step_ = 0;
   int64_t generated_tokens_ = 0, trained_tokens_ = 0;
-  double rollout_s_ = 0, reward_s_ = 0, update_s_ = 0, eval_s_ = 0;
+  ScoringSeconds seconds_;
+  double update_s_ = 0;
   double largest_logprob_error_ = 0;
-  nlohmann::json evaluations_ = nlohmann::json::array();
   std::string note_;
 };
 

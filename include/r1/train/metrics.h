@@ -56,4 +56,7 @@ class MetricsWriter {
   std::unique_ptr<TensorBoardFile> board_;
 };
 
+/// Takes all rows of one stage out of <run_dir>/metrics.jsonl (atomically) and returns them as they stood.
+std::string take_stage_rows(const std::filesystem::path& run_dir, const std::string& stage);
+
 }  // namespace r1

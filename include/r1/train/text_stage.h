@@ -1,7 +1,9 @@
 #pragma once
 #include <functional>
+#include <optional>
 
 #include "r1/data/text_examples.h"
+#include "r1/train/evaluation.h"
 #include "r1/train/stage.h"
 
 namespace r1::train {
@@ -12,6 +14,8 @@ struct TextStageConfig {
   int64_t steps = 100;
   int64_t texts_per_step = 32;
   bool train_on_prompt = false;  ///< pre-training: the prompt's tokens count too
+  std::optional<EvalConfig> eval;  ///< `eval:` held-out problems answered before, during and after
+  rollout::EngineConfig engine;    ///< `rollout:` for these
   static TextStageConfig parse(ConfigNode node, bool pretrain);
 };
 
@@ -22,12 +26,14 @@ using TextSource = std::function<TextExample(int64_t)>;
 /// Sequences are packed without padding and attend to themselves alone; a text ends in EOS where the vocabulary has one.
 class TextStage : public Stage {
  public:
-  TextStage(StageContext context, TextStageConfig config, TextSource texts);
+  /// `evaluator` is there when config.eval is.
+  TextStage(StageContext context, TextStageConfig config, TextSource texts, std::optional<Evaluator> evaluator = std::nullopt);
+  ~TextStage() override;
   int64_t total_steps() const override { return config_.steps; }
   int64_t steps_done() const override { return step_; }
   Metrics advance() override;
   std::string progress_note() const override;
-  Metrics evaluate_if_due() override { return {}; }
+  Metrics evaluate_if_due() override;
   std::vector<CheckpointGroup> checkpoint_groups() override;
   nlohmann::json checkpoint_state() const override;
   void restore(const CheckpointReader& reader) override;
@@ -37,6 +43,7 @@ class TextStage : public Stage {
   StageContext context_;
   TextStageConfig config_;
   TextSource texts_;
+  std::optional<Evaluator> evaluator_;
   AdamW optimizer_;
   int64_t step_ = 0, tokens_ = 0;
   double last_loss_ = 0, last_tokens_per_s_ = 0;

@@ -10,7 +10,7 @@ namespace r1 {
 std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
 
 /// What a draw is for. Two purposes never share numbers, whatever their other coordinates.
-enum class Stream : uint32_t { kInit = 1, kShuffle = 2, kSampling = 3, kProblems = 4, kTest = 5 };
+enum class Stream : uint32_t { kInit = 1, kShuffle = 2, kSampling = 3, kProblems = 4, kTest = 5, kMixture = 6 };
 
 /// The coordinates of one draw. A draw is a function of these alone, never of the order of calls, so the
 /// number of ranks, the micro-batch and whatever else is in a batch change nothing.

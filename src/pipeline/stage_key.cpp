@@ -1,0 +1,89 @@
+#include "stage_key.h"
+
+#include <algorithm>
+
+#include "r1/util/file.h"
+#include "r1/util/strings.h"
+
+namespace r1::pipeline {
+namespace {
+
+// Weights of a file or of a Hugging Face folder, by their bytes.
+std::string hash_weights(const std::filesystem::path& path) {
+  if (!std::filesystem::is_directory(path)) return hash_file(path);
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(path)) {
+    if (entry.path().extension() == ".safetensors" || entry.path().filename() == "config.json") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  std::string hashes;
+  for (const auto& file : files) hashes += hash_file(file);
+  return hash_bytes(hashes);
+}
+
+size_t index_of(const RunConfig& config, const StageEntry& entry) {
+  size_t i = 0;
+  while (config.stages[i].name != entry.name) ++i;
+  return i;
+}
+
+}  // namespace
+
+std::vector<std::string> inputs_of(const StageEntry& entry) {
+  std::vector<std::string> names;
+  if (!entry.from.empty()) names.push_back(entry.from);
+  if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) {
+    for (const auto& source : text->data.sources) {
+      if (!source.stage.empty()) names.push_back(source.stage);
+    }
+  }
+  return names;
+}
+
+bool is_harmless(const std::string& key) {
+  for (const char* part : {"checkpoint.", "threads", "run_dir", "name", ".activation_checkpointing", ".rollout.", ".log_rollouts"}) {
+    const std::string_view p = part;
+    if (p.starts_with('.') ? key.find(p) != std::string::npos : key == p || (p.ends_with('.') && key.starts_with(p))) return true;
+  }
+  return false;
+}
+
+std::vector<std::string> stage_settings(const RunConfig& config, const StageEntry& entry,
+                                        const std::function<std::string(const std::string&)>& output_of) {
+  const auto* text = std::get_if<TextStageEntry>(&entry.config);
+  const bool uses_reward = text == nullptr || text->config.eval;
+  bool uses_problems = uses_reward;
+  std::vector<std::string> lines;
+  if (text != nullptr) {
+    for (const auto& source : text->data.sources) {
+      uses_problems = uses_problems || source.worked;
+      if (!source.file.empty()) lines.push_back(cat("file ", source.file.string(), ": ", hash_file(source.file)));
+    }
+  }
+  lines.push_back("vocabulary: " + config.load_tokenizer().hash());
+  if (uses_problems) {
+    if (const auto* file = std::get_if<ProblemFileConfig>(&config.problems->source)) lines.push_back("problems: " + hash_file(file->file));
+  }
+  const std::string own = cat("pipeline.", index_of(config, entry), ".");
+  for (const auto& [key, value] : config.source.leaves()) {
+    const bool mine = key.starts_with(own);
+    const bool shared = key == "seed" || key.starts_with("tokenizer.") || (uses_problems && key.starts_with("problems.")) ||
+                        (uses_reward && key.starts_with("reward.")) || (entry.from.empty() && key.starts_with("model."));
+    if ((mine || shared) && !is_harmless(key)) lines.push_back(cat(mine ? key.substr(own.size()) : key, ": ", value));
+  }
+  if (entry.from.empty() && !entry.model.path.empty()) lines.push_back("weights: " + hash_weights(entry.model.path));
+  for (const auto& name : inputs_of(entry)) lines.push_back(cat("output of ", name, ": ", output_of(name)));
+  return lines;
+}
+
+std::string output_hash(const std::filesystem::path& run_dir, const StageEntry& entry) {
+  if (entry.makes_weights()) return hash_file(run_dir / "checkpoints" / entry.name / "latest" / "model.safetensors");
+  std::vector<std::filesystem::path> files;
+  for (const auto& file : std::filesystem::directory_iterator(run_dir / "data" / entry.name)) files.push_back(file.path());
+  std::sort(files.begin(), files.end());
+  std::string hashes;
+  for (const auto& file : files) hashes += hash_file(file);
+  return hash_bytes(hashes);
+}
+
+}  // namespace r1::pipeline
