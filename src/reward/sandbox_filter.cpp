@@ -36,14 +36,14 @@ constexpr const char* kAllowed[] = {
     "timer_create", "timer_settime", "timer_gettime", "timer_getoverrun", "timer_delete", "timerfd_create",
     "timerfd_settime", "timerfd_gettime",
     // processes and signals
-    "execve", "execveat", "exit", "exit_group", "wait4", "waitid", "tgkill",
-    "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending", "rt_sigtimedwait",
-    "rt_sigsuspend", "sigaltstack", "signalfd4", "getpid", "getppid", "gettid", "getuid", "geteuid", "getgid",
-    "getegid", "getresuid", "getresgid", "getgroups", "getpgrp", "getpgid", "getsid", "setsid", "setpgid",
-    "capget", "arch_prctl", "set_tid_address", "set_robust_list", "get_robust_list", "futex", "futex_waitv",
-    "rseq", "restart_syscall", "sched_yield", "sched_getaffinity", "sched_setaffinity", "sched_getparam",
-    "sched_getscheduler", "sched_get_priority_max", "sched_get_priority_min", "getpriority", "getcpu",
-    "getrlimit", "setrlimit", "getrusage", "sysinfo", "uname", "getrandom",
+    "execve", "execveat", "exit", "exit_group", "wait4", "waitid", "tgkill", "rt_sigaction", "rt_sigprocmask",
+    "rt_sigreturn", "rt_sigpending", "rt_sigtimedwait", "rt_sigsuspend", "sigaltstack", "signalfd4", "getpid",
+    "getppid", "gettid", "getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getgroups",
+    "getpgrp", "getpgid", "getsid", "setsid", "setpgid", "capget", "arch_prctl", "set_tid_address",
+    "set_robust_list", "get_robust_list", "futex", "futex_waitv", "rseq", "restart_syscall", "sched_yield",
+    "sched_getaffinity", "sched_setaffinity", "sched_getparam", "sched_getscheduler",
+    "sched_get_priority_max", "sched_get_priority_min", "getpriority", "getcpu", "getrlimit", "setrlimit",
+    "getrusage", "sysinfo", "uname", "getrandom",
     // the two ends of a socketpair
     "sendmsg", "recvmsg", "sendto", "recvfrom", "getsockopt", "setsockopt", "getsockname", "getpeername",
     "shutdown"};
@@ -65,7 +65,8 @@ int add_rules(scmp_filter_ctx filter, bool may_fork) {
     worst = std::min(worst, seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, number, 1, &condition));
   };
   if (may_fork) {
-    for (const int number : {SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(kill), SCMP_SYS(tkill), SCMP_SYS(rt_sigqueueinfo)})
+    for (const int number :
+         {SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(kill), SCMP_SYS(tkill), SCMP_SYS(rt_sigqueueinfo)})
       worst = std::min(worst, seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0));
     allow_if(SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, kNewNamespaces, 0));
   } else {

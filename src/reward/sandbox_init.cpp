@@ -51,8 +51,8 @@ void set_limits(const SandboxLimits& limits, bool own_namespaces) {
   if (own_namespaces) limit(RLIMIT_NPROC, limits.processes + 2, limits.processes + 2);
 }
 
-/// In a fresh child, which leads a process group of its own. The descriptors become 0, 1, 2, ...; all others are
-/// closed.
+/// In a fresh child, which leads a process group of its own. The descriptors become 0, 1, 2, ...; all others
+/// are closed.
 [[noreturn]] void become(const std::vector<std::string>& argv, const std::vector<int>& fds,
                          const SandboxLimits& limits, bool own_namespaces,
                          const std::vector<sock_filter>& filter) {
@@ -103,8 +103,8 @@ class Session {
     _exit(0);
   }
 
-  /// All processes of the session but this one, or of the run. Hazard: kill(-1) outside a pid namespace would be
-  /// the end of everything the user runs.
+  /// All processes of the session but this one, or of the run. Hazard: kill(-1) outside a pid namespace would
+  /// be the end of everything the user runs.
   void kill_all() {
     if (own_namespaces_) {
       kill(-1, SIGKILL);
@@ -180,7 +180,8 @@ class Session {
     }
     main_ = fork();
     if (main_ == 0)
-      become(argv, fds, limits, own_namespaces_, own_namespaces_ || may_fork ? filters_.may_fork : filters_.threads_only);
+      become(argv, fds, limits, own_namespaces_,
+             own_namespaces_ || may_fork ? filters_.may_fork : filters_.threads_only);
     if (main_ < 0) report(EAGAIN << 8, 0, 0);
   }
 
@@ -191,7 +192,8 @@ class Session {
     fork_server_ = fork();
     // Its socket becomes descriptor 4.
     if (fork_server_ == 0)
-      become(open_.fork_server, {null, null, null, null, ends[1]}, open_.limits, own_namespaces_, filters_.may_fork);
+      become(open_.fork_server, {null, null, null, null, ends[1]}, open_.limits, own_namespaces_,
+             filters_.may_fork);
     close(null);
     close(ends[1]);
     fork_server_socket_ = ends[0];

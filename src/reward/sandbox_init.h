@@ -15,8 +15,8 @@ struct Status {
 };
 
 /// The first process of a session, in the working folder: writes the files, then serves runs until the server
-/// goes away. `control` is a SOCK_SEQPACKET: kRun with argv, limits and may_fork comes with four descriptors (stdin,
-/// stdout, stderr, secret); kKill ends the run in progress. Never returns.
+/// goes away. `control` is a SOCK_SEQPACKET: kRun with argv, limits and may_fork comes with four descriptors
+/// (stdin, stdout, stderr, secret); kKill ends the run in progress. Never returns.
 ///
 /// It is process 1 of its namespace, so its death ends all others; signals of theirs cannot kill it. Where it
 /// is not (Isolation::kNone) a run is one process group, which only trusted programs can fill.

@@ -12,8 +12,8 @@ struct TreeUse {
   int64_t processes = 0;     ///< threads count
 };
 
-/// Of `root` and all its descendants, from the /proc behind `proc`. A process that changes parents meanwhile may
-/// be missed until the next call. Needs a kernel with /proc/<pid>/task/<tid>/children, else only `root`.
+/// Of `root` and all its descendants, from the /proc behind `proc`. A process that changes parents meanwhile
+/// may be missed until the next call. Needs a kernel with /proc/<pid>/task/<tid>/children, else only `root`.
 TreeUse tree_use(int proc, pid_t root);
 
 }  // namespace r1::sandbox

@@ -1,8 +1,8 @@
 // code_speed [solutions]
 //
-// Checks ten Python solutions of contests and textbooks in turn, 3 to 5 tests each, on one thread, and prints solutions
-// a minute and core: by CPU seconds of this process and all that it started, which a busy machine changes little, and by
-// the clock. docs/code_sandbox.md has the figure.
+// Checks ten Python solutions of contests and textbooks in turn, 3 to 5 tests each, on one thread, and prints
+// solutions a minute and core: by CPU seconds of this process and all that it started, which a busy machine
+// changes little, and by the clock. docs/code_sandbox.md has the figure.
 #include <sys/resource.h>
 
 #include <chrono>
@@ -108,7 +108,8 @@ int64_t check(int num_solutions) {
     const auto& solution = all[size_t(i) % all.size()];
     const auto result = verifier.check(solution.code, solution.task);
     if (result.verdict != Verdict::kRight)
-      throw std::runtime_error(std::string("a right solution was not accepted: ") + result.detail + "\n" + solution.code);
+      throw std::runtime_error(std::string("a right solution was not accepted: ") + result.detail + "\n" +
+                               solution.code);
     tests += result.tests;
   }
   return tests;
@@ -124,7 +125,8 @@ int main(int argc, char** argv) {
     const int64_t tests = r1::check(num_solutions);
     const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const double cpu = r1::cpu_seconds(RUSAGE_SELF) + r1::cpu_seconds(RUSAGE_CHILDREN);
-    std::printf("%d solutions, %lld tests, one at a time: %.1f s, %.1f CPU s\n", num_solutions, (long long)tests, wall, cpu);
+    std::printf("%d solutions, %lld tests, one at a time: %.1f s, %.1f CPU s\n", num_solutions,
+                (long long)tests, wall, cpu);
     std::printf("  %.0f solutions a minute by the clock, %.0f a CPU minute; %.1f ms each, %.1f ms of CPU\n",
                 60 * num_solutions / wall, 60 * num_solutions / cpu, 1000 * wall / num_solutions,
                 1000 * cpu / num_solutions);

@@ -154,7 +154,8 @@ TEST(CodePython, WhatSolutionsUseWorks) {
         "from fractions import Fraction\nfrom decimal import Decimal\nimport random, heapq, re, json, "
         "datetime, statistics\nprint(input())"}) {
     const auto text = std::string_view(program);
-    if (!sandboxed() && (text.find("subprocess") != text.npos || text.find("multiprocessing") != text.npos)) continue;
+    if (!sandboxed() && (text.find("subprocess") != text.npos || text.find("multiprocessing") != text.npos))
+      continue;
     const auto result = verifier.check(program, pairs({{"42\n", "42"}, {"43\n", "43"}}));
     EXPECT_EQ(result.verdict, Verdict::kRight) << program << "\n" << result.detail;
   }
@@ -251,11 +252,12 @@ TEST(CodePython, LaterTestsSurviveAKilledForkServer) {
   EXPECT_GE(result.passed, 3) << result.detail;
 }
 
-/// The first test leaves modules behind, named as those of the fork server's, and kills it; the next fork server must
-/// not import them. This one would take each test's token out of its pipe.
+/// The first test leaves modules behind, named as those of the fork server's, and kills it; the next fork
+/// server must not import them. This one would take each test's token out of its pipe.
 TEST(CodePython, FilesLeftBehindDoNotReachTheNextForkServer) {
   const CodeVerifier verifier(config_of(CodeLanguage::kPython, PartialCredit::kFraction));
-  const auto result = verifier.check(R"python(
+  const auto result =
+      verifier.check(R"python(
 import os
 for name in ('os', '_socket', 'socket', 'builtins', '_sitebuiltins', 'collections', 'sitecustomize'):
     with open(name + '.py', 'w') as file:
@@ -275,7 +277,7 @@ while True:
 os.kill(os.getppid(), 9)
 os._exit(0)
 )python",
-                                     asserts({"assert square(3) == 9", "assert square(3) == 9", "assert square(3) == 9"}));
+                     asserts({"assert square(3) == 9", "assert square(3) == 9", "assert square(3) == 9"}));
   EXPECT_EQ(result.passed, 0);
 }
 
@@ -338,8 +340,9 @@ RewardConfig reward_config(const std::string& part) {
 }
 
 TEST(CodeReward, PartOfAReward) {
-  const Reward reward(reward_config(cat("{kind: code, language: python, timeout_s: 2, partial_credit: fraction, weight: 2",
-                                        sandboxed() ? "" : ", unsandboxed: true", "}")));
+  const Reward reward(
+      reward_config(cat("{kind: code, language: python, timeout_s: 2, partial_credit: fraction, weight: 2",
+                        sandboxed() ? "" : ", unsandboxed: true", "}")));
   const nlohmann::json extra = {
       {"tests", {{{"stdin", "2"}, {"stdout", "4"}}, {{"stdin", "3"}, {"stdout", "9"}}}}};
   const auto score = [&](const std::string& completion, const nlohmann::json& task) {

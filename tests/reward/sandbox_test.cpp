@@ -343,8 +343,9 @@ TEST(Sandbox, RefusesToRunWithoutIsolationUnlessTold) {
   }
 }
 
-/// Without namespaces the machine's files and names are open, and no run may start a process or call kill(): what
-/// is left of the list. KillAll is not on it: were the filter broken, it would end whoever runs this test.
+/// Without namespaces the machine's files and names are open, and no run may start a process or call kill():
+/// what is left of the list. KillAll is not on it: were the filter broken, it would end whoever runs this
+/// test.
 TEST(Sandbox, WithoutIsolationLimitsAndCleanUpRemain) {
   ASSERT_EQ(access(kPython, X_OK), 0) << "install python3";
   SandboxConfig config;
@@ -362,13 +363,39 @@ TEST(Sandbox, WithoutIsolationLimitsAndCleanUpRemain) {
   ASSERT_EQ(run(kForksSome).out, "0\n") << "processes can be started: a fork bomb would be the machine's end";
   int attacks = 0;
   for (const auto& hostile : hostile_programs()) {
-    for (const char* name :
-         {"ForkBomb", "SleepForever", "BusyForever", "BusyIgnoringSignals", "StoppedForever", "NeverReadsStdin",
-          "MemoryAtOnce", "MemorySlowly", "MemoryInMemfd", "MemoryLocked", "Segfault", "DiskOneFile", "EndlessOutput",
-          "EndlessErrors", "ClosedStdout", "KillParent", "PtraceParent", "PtraceTraceme", "ReadParentMemory",
-          "StealDescriptors", "InheritedDescriptors", "LowerLimitsOfParent", "TcpSocket", "Sockets", "NameLookup",
-          "AbstractSocketByConnect", "OpenEveryDescriptor", "Setuid", "Mounts", "NewNamespaces", "KernelCalls",
-          "IpcLeftBehind", "TerminalInput"}) {
+    for (const char* name : {"ForkBomb",
+                             "SleepForever",
+                             "BusyForever",
+                             "BusyIgnoringSignals",
+                             "StoppedForever",
+                             "NeverReadsStdin",
+                             "MemoryAtOnce",
+                             "MemorySlowly",
+                             "MemoryInMemfd",
+                             "MemoryLocked",
+                             "Segfault",
+                             "DiskOneFile",
+                             "EndlessOutput",
+                             "EndlessErrors",
+                             "ClosedStdout",
+                             "KillParent",
+                             "PtraceParent",
+                             "PtraceTraceme",
+                             "ReadParentMemory",
+                             "StealDescriptors",
+                             "InheritedDescriptors",
+                             "LowerLimitsOfParent",
+                             "TcpSocket",
+                             "Sockets",
+                             "NameLookup",
+                             "AbstractSocketByConnect",
+                             "OpenEveryDescriptor",
+                             "Setuid",
+                             "Mounts",
+                             "NewNamespaces",
+                             "KernelCalls",
+                             "IpcLeftBehind",
+                             "TerminalInput"}) {
       if (std::string_view(hostile.name) != name) continue;
       attack(sandbox, hostile);
       ++attacks;

@@ -7,7 +7,8 @@
 namespace r1 {
 
 /// What a verifier can say. kGoldUnreadable is a fault of the problem, never of the completion: it counts as
-/// neither right nor wrong. kTimedOut: no verdict within the limits, of the verifier (maths) or of a test (code).
+/// neither right nor wrong. kTimedOut: no verdict within the limits, of the verifier (maths) or of a test
+/// (code).
 enum class Verdict { kRight, kWrong, kGoldUnreadable, kAnswerUnreadable, kTimedOut };
 /// "right", "wrong", "gold_unreadable", "answer_unreadable", "timed_out"
 const char* verdict_name(Verdict verdict);
@@ -32,6 +33,8 @@ enum class Compare {
 /// `completion` without its thinking: <think>...</think> blocks, an unclosed <think> to the end, and
 /// everything before a </think> that nothing opened. think_opened: the prompt ended inside <think>.
 std::string without_thinking(std::string_view completion, bool think_opened);
+/// The rest: what stands inside of <think>, blocks separated by a newline; empty when there is none.
+std::string thinking_of(std::string_view completion, bool think_opened);
 
 /// The first of `extractors` that finds an answer gives it, trimmed and not empty; nothing when none does.
 /// Linear time, any bytes, never throws.

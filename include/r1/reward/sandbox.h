@@ -52,8 +52,8 @@ struct SandboxRun {
   std::vector<std::string> argv;  ///< argv[0] is a path; left empty where the program has a fork server
   std::string input;              ///< stdin
   std::string secret;             ///< waits on descriptor 3, at most 1 MiB less a page
-  /// Isolation::kNone: may start processes. For compilers, never for what a model wrote: without a pid namespace
-  /// nothing holds a fork bomb.
+  /// Isolation::kNone: may start processes. For compilers, never for what a model wrote: without a pid
+  /// namespace nothing holds a fork bomb.
   bool may_fork = false;
   SandboxLimits limits;
 };

@@ -16,7 +16,7 @@ struct RejectionConfig {
   int64_t prompts_per_step = 64;
   int64_t keep_per_prompt = 1;        ///< at most so many of a problem's completions
   Choose choose = Choose::kShortest;  ///< which of more: the shortest, or the first that were drawn
-  std::vector<std::string> require;   ///< reward parts that must be 1; default: every part with a weight
+  std::vector<std::string> require;   ///< reward parts that must be 1; default: each with a weight that checks an answer or the format
   /// Keys as the fields (`choose: shortest | first`, `require: "accuracy, format"`).
   static RejectionConfig parse(ConfigNode node, const RewardConfig& reward);
 };
