@@ -133,6 +133,11 @@ std::string build_root(const std::vector<std::string>& read_only) {
   return "";
 }
 
+/// Of the only writable file system.
+std::string folder_options(const SandboxLimits& limits) {
+  return "size=" + std::to_string(limits.file_bytes) + ",nr_inodes=4096,mode=0700";
+}
+
 }  // namespace
 
 const int kSessionNamespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC;
@@ -174,10 +179,14 @@ std::string drop_privileges() {
   return "";
 }
 
+void limit_names(const SandboxLimits& limits) {
+  (void)!mount(nullptr, "/tmp", nullptr, MS_REMOUNT | MS_NOSUID | MS_NODEV, folder_options(limits).c_str());
+}
+
 std::string enter_session(int proc, unsigned uid, unsigned gid, const SandboxLimits& limits) {
   write_file(proc, "self/oom_score_adj", "1000");  // the machine's last resort ends a sandbox first
   if (auto error = map_ids(proc, uid, gid); !error.empty()) return error;
-  const std::string options = "size=" + std::to_string(limits.file_bytes) + ",nr_inodes=4096,mode=0700";
+  const std::string options = folder_options(limits);
   if (mount("r1-sandbox", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) != 0)
     return failure("mounting /tmp (" + options + ")");
   if (chdir("/tmp") != 0) return failure("entering /tmp");
@@ -186,8 +195,8 @@ std::string enter_session(int proc, unsigned uid, unsigned gid, const SandboxLim
 
 std::vector<std::string> bubblewrap_command(const std::vector<std::string>& read_only,
                                             const SandboxLimits& limits) {
-  std::vector<std::string> command = {"bwrap",      "--unshare-all", "--as-pid-1", "--die-with-parent",
-                                      "--hostname", "sandbox"};
+  std::vector<std::string> command = {"bwrap",     "--unshare-all", "--as-pid-1", "--die-with-parent",
+                                      "--cap-add", "CAP_SYS_ADMIN", "--hostname", "sandbox"};
   const auto add = [&](std::initializer_list<std::string> words) { command.insert(command.end(), words); };
   std::error_code ignored;
   for (const auto& path : system_paths(read_only)) {

@@ -20,6 +20,10 @@ extern const int kSessionNamespaces;
 /// root becomes nobody, so that the kernel counts its processes; others stay who they are.
 std::string become_nobody();
 
+/// The same /tmp for a session under bubblewrap, whose own has no limit of names; before the privileges are dropped.
+/// Where the system leaves bubblewrap's programs no privilege the limit is missing.
+void limit_names(const SandboxLimits& limits);
+
 /// The start of a bwrap command for a session; more options and the program follow.
 std::vector<std::string> bubblewrap_command(const std::vector<std::string>& read_only,
                                             const SandboxLimits& limits);

@@ -183,6 +183,7 @@ class Server {
   const Open open = decode_open(bytes);
   Filters filters;
   if (error.empty()) error = build_filters(filters);
+  limit_names(open.limits);
   if (error.empty()) error = drop_privileges();
   if (error.empty()) serve_session(kSessionControl, open, filters);
   tell_started(kSessionControl, error);

@@ -6,7 +6,8 @@
 
 namespace r1 {
 
-/// A Python program that attacks, and how its run must end. Whatever it prints, "ESCAPED" must not be in it.
+/// A Python program that attacks, and how its run must end. On a busy machine the clock can be faster than
+/// CPU time. Whatever it prints, "ESCAPED" must not be in it.
 struct Hostile {
   const char* name;
   const char* program;
@@ -76,7 +77,7 @@ inline const std::vector<Hostile>& hostile_programs() {
        "started"},
       // time
       {"SleepForever", "time.sleep(600)", {kWallLimit}},
-      {"BusyForever", "while True: pass", {kCpuLimit}},
+      {"BusyForever", "while True: pass", {kCpuLimit, kWallLimit}},
       {"BusyIgnoringSignals",
        "for s in range(1, 65):\n  try: signal.signal(s, signal.SIG_IGN)\n  except (OSError, ValueError): "
        "pass\nwhile True: pass",
@@ -136,8 +137,9 @@ inline const std::vector<Hostile>& hostile_programs() {
       {"ClosedStdout", "os.close(1); os.close(2); time.sleep(600)", {kWallLimit}},
       // signals
       {"KillParent",
-       "attempt('kill', lambda: os.kill(os.getppid(), 9)); time.sleep(0.2); print('alive')",
-       {}},
+       "try: os.kill(os.getppid(), 9)\nexcept OSError: pass\ntime.sleep(0.2); print('alive')",
+       {kExited},
+       "alive"},
       {"StopParent", "os.kill(os.getppid(), signal.SIGSTOP); time.sleep(0.2); print('end')", {}},
       {"KillAll", "os.kill(-1, 9)", {}},
       {"KillGroup", "os.killpg(0, 9)", {kSignal}},
@@ -180,12 +182,13 @@ inline const std::vector<Hostile>& hostile_programs() {
        "  attempt(p, lambda: os.listdir(p) if os.path.isdir(p) else open(p).read())",
        {kExited}},
       {"ReadTheTests",
-       "secret = 'expected' + '_output'\nfor folder, _, names in os.walk('/'):\n  if "
-       "folder.startswith(('/usr', '/sys', '/dev')): continue\n"
-       "  for name in names:\n    try:\n      if secret in open(folder + '/' + name, "
-       "errors='ignore').read(): print('ESCAPED', folder, name)\n    except OSError: pass\n"
+       "secret = b'expected' + b'_output'\nfor folder, folders, names in os.walk('/'):\n"
+       "  if folder == '/': folders[:] = [f for f in folders if f not in ('usr', 'sys', 'dev', 'proc')]\n"
+       "  for name in names:\n    try:\n      with open(folder + '/' + name, 'rb') as file:\n"
+       "        if secret in file.read(65536): print('ESCAPED', folder, name)\n    except OSError: pass\n"
        "print('searched')",
-       {}},
+       {kExited},
+       "searched"},
       {"ProcReads",
        "for p in ('/proc/1/environ', '/proc/1/mem', '/proc/self/mem', '/proc/kcore', "
        "'/proc/1/root/etc/passwd'):\n  attempt(p, lambda: open(p, 'rb').read(1))",

@@ -101,19 +101,21 @@ TEST(RewardScore, LanguageOfThePromptOrByName) {
   EXPECT_EQ(score.parts[1].second, 1);
   EXPECT_EQ(score.parts[2].second, 0);
   EXPECT_EQ(reward.score({"What is the sum of the two?", chinese, "5", {}}).total, 1);
-  EXPECT_EQ(reward.score({"2 + 3 =", chinese, "5", {}}).total, 1.5) << "no words in the prompt: one language is enough";
-  EXPECT_EQ(reward.score({"What is the sum?", "<answer>the 5 is what we want</answer>", "5", {}}).parts[1].second, 0)
+  EXPECT_EQ(reward.score({"2 + 3 =", chinese, "5", {}}).total, 1.5)
+      << "no words in the prompt: one language is enough";
+  EXPECT_EQ(
+      reward.score({"What is the sum?", "<answer>the 5 is what we want</answer>", "5", {}}).parts[1].second,
+      0)
       << "no thinking";
   EXPECT_EQ(score.verdict, Verdict::kRight) << "of the part that checks the answer";
 }
 
 TEST(RewardScore, RepetitionIsAPenalty) {
-  const Reward reward(parse("reward: {parts: {a: {kind: exact_answer, extract: first_line}, r: {kind: repetition, "
-                            "ngram: 2, weight: 0.5}}}"));
-  EXPECT_EQ(reward.score({"", "5
-", "5", {}}).total, 1);
-  const auto score = reward.score({"", "5
-a b a b a b", "5", {}});  // 6 bigrams, 3 distinct
+  const Reward reward(
+      parse("reward: {parts: {a: {kind: exact_answer, extract: first_line}, r: {kind: repetition, "
+            "ngram: 2, weight: 0.5}}}"));
+  EXPECT_EQ(reward.score({"", "5\n", "5", {}}).total, 1);
+  const auto score = reward.score({"", "5\na b a b a b", "5", {}});  // 6 bigrams, 3 distinct
   EXPECT_EQ(score.parts[1].second, -0.5);
   EXPECT_EQ(score.total, 0.75);
 }
@@ -142,7 +144,7 @@ TEST(RewardScore, EachPartsAnswerIsKept) {
     format: {kind: format, weight: 0.25}
     tagged: {kind: exact_answer, weight: 0}
 )"));
-  const auto score = reward.score({"", "\boxed{4} <answer>5</answer>", "5", {}});
+  const auto score = reward.score({"", "\\boxed{4} <answer>5</answer>", "5", {}});
   ASSERT_EQ(score.answers.size(), 2u);
   EXPECT_EQ(score.answers[0].part, "boxed");
   EXPECT_EQ(score.answers[0].extracted, "4");

@@ -26,7 +26,8 @@ TEST(Repetition, ShareOfNgramsThatAreNotNew) {
 TEST(Repetition, ALoopIsNearlyOneAndProseNearlyNothing) {
   std::string loop, prose;
   for (int i = 0; i < 200; ++i) loop += "so the answer is 12 and we check again ";
-  for (int i = 0; i < 200; ++i) prose += "the number " + std::to_string(i) + " is followed by " + std::to_string(i + 1) + " ";
+  for (int i = 0; i < 200; ++i)
+    prose += "the number " + std::to_string(i) + " is followed by " + std::to_string(i + 1) + " ";
   EXPECT_GT(repetition_share(loop, 8), 0.99);
   EXPECT_EQ(repetition_share(prose, 8), 0);
 }
