@@ -24,7 +24,8 @@ constexpr const char* kEnglishWords =
     "hence "
     "let's it's don't doesn't i'm that's we're can't isn't i'll we'll there's hmm maybe actually means mean "
     "like use used "
-    "using start calculate add subtract multiply divide times plus minus left side both try trying different";
+    "using start calculate add subtract multiply divide times plus minus left side both try trying different "
+    "car son ton comment pour die war hat man bin sang sol mal pain";
 
 constexpr const char* kFrenchWords =
     "le la les un une des du de et est sont était étaient être été avoir ai as avons avez ont avait il elle "
