@@ -4,6 +4,7 @@
 #include "commands.h"
 #include "r1/pipeline/run.h"
 #include "r1/train/stage_loop.h"
+#include "r1/util/process_age.h"
 #include "r1/util/stop_signal.h"
 #include "run_support.h"
 
@@ -51,7 +52,7 @@ void add_run_command(CLI::App& app, Action& action) {
       }
       std::string line = "r1 run " + options->config;
       for (const auto& item : options->overrides) line += " " + item;
-      return interruptible(config.run_dir.string(), [&] { pipeline::run(config, line, options->until); });
+      return interruptible(config.run_dir.string(), [&] { pipeline::run(config, line, options->until, process_age_s()); });
     };
   });
 }
@@ -78,7 +79,7 @@ void add_resume_command(CLI::App& app, Action& action) {
     action = [options] {
       return interruptible(options->run_dir, [&] {
         pipeline::resume(options->run_dir, options->overrides, options->allow_changes,
-                         "r1 resume " + options->run_dir, options->until);
+                         "r1 resume " + options->run_dir, options->until, process_age_s());
       });
     };
   });

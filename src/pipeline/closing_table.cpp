@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "r1/pipeline/cost.h"
 #include "r1/util/strings.h"
 
 namespace r1::pipeline {
@@ -74,7 +75,7 @@ std::string closing_table(const RunConfig& config, const RunDirectory& directory
     if (entry.makes_weights()) last_weights = entry.name;
   }
   const auto path = directory.path();
-  out += cat("all stages ", human_seconds(total), "\n\nmetrics      ", (path / "metrics.jsonl").string(), "\nTensorBoard  ",
+  out += cat("all stages ", human_seconds(total), "\n\n", cost_table(cost_summary(directory.path())), "\nmetrics      ", (path / "metrics.jsonl").string(), "\nTensorBoard  ",
              (path / "tb").string(), "\nsamples      ", (path / "rollouts").string(), "/<stage>/step-*.jsonl.zst\nweights      ",
              (path / "checkpoints" / last_weights / "latest").string(), " (a Hugging Face directory)\n");
   return out;

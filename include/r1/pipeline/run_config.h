@@ -8,6 +8,9 @@
 #include "r1/data/problem_source.h"
 #include "r1/data/worked_arithmetic.h"
 #include "r1/model/model_config.h"
+#include "r1/pipeline/cost.h"
+#include "r1/pipeline/model_shape.h"
+#include "r1/pipeline/plan_config.h"
 #include "r1/reward/reward.h"
 #include "r1/tokenizer/tokenizer.h"
 #include "r1/train/checkpoint.h"
@@ -40,6 +43,7 @@ struct TextStageEntry {
 struct ModelSource {
   std::filesystem::path path;  ///< HF directory or GGUF; empty: a new model
   model::ModelConfig config;
+  std::optional<ModelShape> shape;  ///< of `model.shape`, when it is read for a plan and not to run
 };
 
 /// One item of `pipeline:`. Its kind is pretrain, sft, grpo, rejection_sample or distill.
@@ -51,9 +55,13 @@ struct StageEntry {
   std::string from;
   ModelSource model;  ///< what it works on; the path counts only where `from` is empty
   std::variant<TextStageEntry, train::GrpoStageConfig, train::RejectionConfig> config;
+  StageAssumptions plan;  ///< `plan:`
 
   bool makes_weights() const { return !std::holds_alternative<train::RejectionConfig>(config); }
 };
+
+/// What a config is read for. To plan, weights, vocabulary and data need not be there: `model.shape` names counts.
+enum class LoadFor { kRun, kPlan };
 
 /// A whole run: everything is read and checked before anything is allocated.
 struct RunConfig {
@@ -69,9 +77,11 @@ struct RunConfig {
   std::optional<RewardConfig> reward;
   std::vector<StageEntry> stages;
   train::CheckpointPolicy checkpoint;
+  CostConfig cost;
+  PlanConfig plan;
 
   /// Throws Error with file:line:key for anything wrong, checks across sections included.
-  static RunConfig load(const std::filesystem::path& file, const std::vector<std::string>& overrides);
+  static RunConfig load(const std::filesystem::path& file, const std::vector<std::string>& overrides, LoadFor purpose = LoadFor::kRun);
 
   Tokenizer load_tokenizer() const;
   /// The held-out problems' settings of the only problem source. Throws Error when the config has none.
