@@ -17,6 +17,7 @@ double rounded(double value) { return std::round(value * 10) / 10; }
 int64_t limit_of(const StageEntry& entry) {
   if (const auto* grpo = std::get_if<train::GrpoStageConfig>(&entry.config)) return grpo->sampling.max_completion_tokens;
   if (const auto* rejection = std::get_if<train::RejectionConfig>(&entry.config)) return rejection->sampling.max_completion_tokens;
+  if (const auto* eval = std::get_if<EvalEntry>(&entry.config)) return eval->eval.sampling.max_completion_tokens;
   const auto* text = std::get_if<TextStageEntry>(&entry.config);
   return text != nullptr && text->config.eval ? text->config.eval->sampling.max_completion_tokens : 0;
 }
@@ -93,6 +94,10 @@ Lengths MeasuredLengths::of(const StageEntry& entry) {
       out.notes.push_back(cat("texts of ", limit, " tokens, the most that is allowed: their data is not there yet; plan.text_tokens says better"));
     }
     if (text->config.epochs > 0 && said.texts > 0) out.notes.push_back(cat(human_count(said.texts), " texts: assumed in the config"));
+  }
+  if (std::holds_alternative<RewardModelEntry>(entry.config)) {
+    out.text = said.text_tokens > 0 ? said.text_tokens : context;
+    out.notes.push_back(cat("texts of ", rounded(out.text), " tokens: ", said.text_tokens > 0 ? "assumed in the config" : "the context; plan.text_tokens says better"));
   }
   if (limit_of(entry) == 0) return out;
   out.prompt = said.prompt_tokens;

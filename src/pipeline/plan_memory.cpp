@@ -18,12 +18,14 @@ constexpr double kComputingBytes = 60e6;
 const train::UpdateConfig* update_of(const StageEntry& entry) {
   if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) return &text->config.update;
   if (const auto* grpo = std::get_if<train::GrpoStageConfig>(&entry.config)) return &grpo->update;
+  if (const auto* reward = std::get_if<RewardModelEntry>(&entry.config)) return &reward->config.update;
   return nullptr;
 }
 
 const rollout::EngineConfig* engine_of(const StageEntry& entry) {
   if (const auto* grpo = std::get_if<train::GrpoStageConfig>(&entry.config)) return &grpo->engine;
   if (const auto* rejection = std::get_if<train::RejectionConfig>(&entry.config)) return &rejection->engine;
+  if (const auto* eval = std::get_if<EvalEntry>(&entry.config)) return &eval->engine;
   const auto* text = std::get_if<TextStageEntry>(&entry.config);
   return text != nullptr && text->config.eval ? &text->config.engine : nullptr;
 }
@@ -36,6 +38,7 @@ double completions_at_once(const StageEntry& entry) {
   if (const auto* rejection = std::get_if<train::RejectionConfig>(&entry.config)) {
     return static_cast<double>(rejection->prompts_per_step * rejection->samples);
   }
+  if (const auto* eval = std::get_if<EvalEntry>(&entry.config)) return static_cast<double>(eval->eval.problems);
   const auto* text = std::get_if<TextStageEntry>(&entry.config);
   return text != nullptr && text->config.eval ? static_cast<double>(text->config.eval->problems) : 0;
 }
@@ -62,10 +65,11 @@ double micro_batch_tokens(const StageEntry& entry, const Lengths& lengths) {
   double longest = lengths.text, step = lengths.text;
   if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) {
     step *= static_cast<double>(text->config.texts_per_step);
-  } else {
-    const auto& grpo = std::get<train::GrpoStageConfig>(entry.config);
+  } else if (const auto* reward = std::get_if<RewardModelEntry>(&entry.config)) {
+    step *= 2 * static_cast<double>(reward->config.examples_per_step);
+  } else if (const auto* grpo = std::get_if<train::GrpoStageConfig>(&entry.config)) {
     longest = lengths.prompt + lengths.longest;
-    step = static_cast<double>(grpo.prompts_per_step) * (lengths.prompt + static_cast<double>(grpo.group_size) * (lengths.completion - 1));
+    step = static_cast<double>(grpo->prompts_per_step) * (lengths.prompt + static_cast<double>(grpo->group_size) * (lengths.completion - 1));
   }
   // A single text that is longer than the limit stands alone.
   return std::max(longest, std::min(step, static_cast<double>(update->micro_batch_tokens)));
@@ -87,6 +91,7 @@ MemoryItems stage_memory(const StageEntry& entry, const Lengths& lengths, const 
     add("optimizer", m.total_parameters * h.moment_bytes / all);
     const auto* grpo = std::get_if<train::GrpoStageConfig>(&entry.config);
     if (grpo != nullptr && grpo->loss.kl_coef > 0) add("reference", m.total_parameters * h.weight_bytes / shared);
+    if (grpo != nullptr && grpo->preference) add("reward model", m.total_parameters * h.weight_bytes / shared);
     const double tokens = micro_batch_tokens(entry, lengths), per_layer = activation_values(m);
     const auto layers = static_cast<double>(m.num_layers);
     const double kept = update->activation_checkpointing ? layers * static_cast<double>(m.hidden_size) + per_layer : layers * per_layer;

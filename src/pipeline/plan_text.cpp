@@ -107,7 +107,7 @@ std::string assumption_lines(const Plan& plan) {
 
 }  // namespace
 
-std::string short_text(const Plan& plan) { return batches_and_memory(plan); }
+std::string describe_plan(const RunConfig& config) { return batches_and_memory(make_plan(config)); }
 
 std::string long_text(const Plan& plan) {
   std::string out = batches_and_memory(plan);

@@ -95,6 +95,17 @@ void plan_rejection(const Machine& m, const ModelShape& shape, const StageEntry&
                             r.keep_per_prompt, " kept per prompt"));
 }
 
+void plan_reward_model(const Machine& m, const ModelShape& shape, const train::RewardModelConfig& c, const Lengths& l, StagePlan& stage) {
+  const auto steps = static_cast<double>(c.steps);
+  auto counts = model::counts_of(2 * steps * static_cast<double>(c.examples_per_step), 0, l.text);  // a chosen and a rejected text
+  counts.logit_rows = 0;
+  stage.trained_tokens = counts.tokens;
+  stage.flops = model::training_flops(shape.flops(), counts, c.update.activation_checkpointing);
+  stage.update_s = training_seconds(m, stage.flops) + steps * optimizer_seconds(m, shape);
+  stage.batch.push_back(cat(c.steps, " steps x ", c.examples_per_step, " preferences = ", c.steps * c.examples_per_step, "; micro-batches of up to ",
+                            c.update.micro_batch_tokens, " packed tokens"));
+}
+
 void plan_grpo(const Machine& m, const ModelShape& shape, const StageEntry& entry, const train::GrpoStageConfig& g, const Lengths& l, StagePlan& stage) {
   const auto G = static_cast<double>(g.group_size), steps = static_cast<double>(g.steps);
   const auto updates = static_cast<double>(std::min(g.steps, g.steps_per_rollout));
@@ -129,6 +140,13 @@ void plan_time(const StageEntry& entry, const Lengths& lengths, const Hardware& 
   if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) plan_text(machine, shape, entry, *text, lengths, stage);
   if (const auto* rejection = std::get_if<train::RejectionConfig>(&entry.config)) plan_rejection(machine, shape, entry, *rejection, lengths, stage);
   if (const auto* grpo = std::get_if<train::GrpoStageConfig>(&entry.config)) plan_grpo(machine, shape, entry, *grpo, lengths, stage);
+  if (const auto* reward = std::get_if<RewardModelEntry>(&entry.config)) plan_reward_model(machine, shape, reward->config, lengths, stage);
+  if (const auto* eval = std::get_if<EvalEntry>(&entry.config)) {
+    const auto problems = static_cast<double>(eval->eval.problems);
+    add_rollout(stage, rollout(machine, shape, entry, lengths, problems, problems), 1, problems * lengths.completion);
+    stage.batch.push_back(cat(eval->eval.problems, " held-out problems, up to ", eval->eval.sampling.max_completion_tokens, " tokens each"));
+  }
+  if (const auto* written = std::get_if<ExportEntry>(&entry.config)) stage.batch.push_back(cat("writes ", written->path.string(), ", ", written->dtype));
 }
 
 }  // namespace r1::pipeline

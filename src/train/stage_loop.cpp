@@ -45,7 +45,7 @@ class Spending {
     if (!account_) return;
     const auto now = stage_.usage();
     auto spent = now - told_;
-    spent.eval_s = loop_.eval_s;
+    spent.eval_s += loop_.eval_s;
     spent.checkpoint_s = loop_.checkpoint_s;
     spent.load_s = loop_.load_s;
     account_(stage_.steps_done(), spent);

@@ -47,7 +47,7 @@ struct Plan {
 Plan make_plan(const RunConfig& config, const std::filesystem::path& hardware = {});
 
 /// What `r1 run` prints before step 1: batches and memory.
-std::string short_text(const Plan& plan);
+std::string describe_plan(const RunConfig& config);
 /// What `r1 plan` prints: that, time and cost by stage, published figures beside them, and every assumption.
 std::string long_text(const Plan& plan);
 

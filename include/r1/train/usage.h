@@ -15,7 +15,7 @@ struct Usage {
   int64_t generated_tokens = 0;                           ///< sampled, evaluation included
   int64_t trained_tokens = 0;                             ///< that losses counted
   model::PassCounts sampling;                             ///< prefill and decoding
-  model::PassCounts reference;                            ///< forward passes without gradient
+  model::PassCounts reference;                            ///< forward passes without gradient: reference and reward models
   model::PassCounts training;                             ///< forward and backward
 
   Usage operator-(const Usage& other) const;
