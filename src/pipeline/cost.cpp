@@ -72,7 +72,7 @@ std::string amount(double value) {
 std::string line(const std::vector<std::string>& cells) {
   std::string out = "  ";
   for (size_t i = 0; i < cells.size(); ++i) {
-    char text[128];
+    char text[160];
     std::snprintf(text, sizeof text, i == 0 ? "%-26s" : "%11s", cells[i].c_str());
     out += text;
   }
@@ -121,12 +121,13 @@ json cost_summary(const std::filesystem::path& run_dir) {
           {"stages", stages},      {"total", total},                        {"paper", paper}};
 }
 
-std::string cost_table(const json& summary) {
+json cost_tables(const json& summary) {
   const auto& total = summary.at("total");
-  std::vector<std::string> head = {"cost", summary.at("device").get<std::string>() + " hours", "$", "H800 hours", "tokens out", "FLOP", "kWh"};
-  for (const double tariff : summary.at("tariffs")) head.push_back(cat("$ at ", tariff));
-  std::string out = line(head);
-  const auto row = [&](const std::string& name, const json& s) {
+  const std::string device = summary.at("device");
+  std::vector<std::string> columns = {"stage", device + " hours", "$", "H800 hours", "tokens out", "FLOP", "kWh"};
+  for (const double tariff : summary.at("tariffs")) columns.push_back(cat("$ at ", tariff));
+  json rows = json::array(), paper = json::array(), stages = json::object();
+  const auto add = [&](const std::string& name, const json& s) {
     std::vector<std::string> cells = {name,
                                       amount(s.at("device_hours")),
                                       amount(s.at("dollars")),
@@ -135,18 +136,38 @@ std::string cost_table(const json& summary) {
                                       text_of("%.2e", s.at("flops")),
                                       amount(s.at("kwh"))};
     for (const double dollars : s.at("energy_dollars")) cells.push_back(amount(dollars));
-    return line(cells);
+    rows.push_back(cells);
   };
-  for (const auto& stage : summary.at("stages")) out += row(stage.at("stage"), stage);
-  out += row("total", total);
-  out += line({"the paper, Table 7", "", "$", "H800 hours"});
-  for (const auto& paper : summary.at("paper")) {
-    out += line({paper.at("stage"), "", human_count(paper.at("dollars").get<double>()), human_count(paper.at("h800_hours").get<double>())});
+  for (const auto& stage : summary.at("stages")) {
+    add(stage.at("stage"), stage);
+    stages[stage.at("stage").get<std::string>()] = "$" + amount(stage.at("dollars"));
   }
-  out += cat("  ", summary.at("device").get<std::string>(), " at $", summary.at("price_per_hour").get<double>(),
-             " an hour; energy ", total.at("joules_source") == "rapl" ? "measured (RAPL)" : total.at("joules_source") == "assumed" ? "assumed from a stated wattage" : "partly measured",
-             "; H800 hours: the FLOPs at 39 % of 989 TFLOP/s; ", summary.at("sessions").get<int64_t>(), " sessions, ",
-             human_seconds(total.at("lost_seconds")), " lost to kills\n");
+  add("total", total);
+  for (const auto& row : summary.at("paper")) {
+    paper.push_back({row.at("stage"), human_count(row.at("h800_hours").get<double>()), "$" + human_count(row.at("dollars").get<double>())});
+  }
+  const std::string source = total.at("joules_source");
+  const std::string energy = source == "rapl" ? "measured (RAPL)" : source == "mixed" ? "partly measured, partly assumed" : "assumed from a stated wattage";
+  const auto sessions = summary.at("sessions").get<int64_t>();
+  const std::vector<std::string> notes = {
+      cat(device, " at $", summary.at("price_per_hour").get<double>(), " an hour; energy ", energy, "; $ at a tariff per kWh"),
+      cat("H800 hours: these FLOPs at 39 % of 989 TFLOP/s; ", sessions, sessions == 1 ? " session, " : " sessions, ", human_seconds(total.at("lost_seconds")),
+          " lost to kills")};
+  return {{"tables",
+           {{{"title", "Cost"}, {"columns", columns}, {"rows", rows}, {"notes", notes}},
+            {{"title", "DeepSeek-R1, its Table 7"}, {"columns", {"stage", "H800 hours", "$"}}, {"rows", paper}, {"notes", json::array()}}}},
+          {"stages", stages}};
+}
+
+std::string cost_table(const json& summary) {
+  std::string out;
+  for (const auto& table : cost_tables(summary).at("tables")) {
+    auto head = table.at("columns").get<std::vector<std::string>>();
+    head[0] = table.at("title");
+    out += line(head);
+    for (const auto& row : table.at("rows")) out += line(row);
+    for (const auto& note : table.at("notes")) out += cat("  ", note.get<std::string>(), "\n");
+  }
   return out;
 }
 

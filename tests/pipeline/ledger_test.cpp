@@ -149,6 +149,11 @@ TEST(Ledger, ASecondReadingOfAKilledSessionChargesNothingTwice) {
   EXPECT_NEAR(stages[0].at("energy_dollars")[0].get<double>(), 600 / 3.6e6 * 0.5, 1e-15);
   EXPECT_NEAR(stages[0].at("h800_hours").get<double>(), 5 / (989e12 * 0.39 * 3600), 1e-30);
   expect_text(cost_table(summary), {"cpu hours", "total", "DeepSeek-R1-Zero", "101.0k", "294.0k", "147.0k", "assumed", "40s lost to kills", "$ at 0.5"});
+  const auto tables = cost_tables(summary);
+  EXPECT_EQ(tables.at("stages").at("a"), "$0.6");
+  for (const auto& table : tables.at("tables")) {
+    for (const auto& row : table.at("rows")) EXPECT_EQ(row.size(), table.at("columns").size());
+  }
 }
 
 TEST(Ledger, ABrokenLineIsNamed) {

@@ -32,7 +32,10 @@ struct CostConfig {
 /// Throws Error for a broken line.
 nlohmann::json cost_summary(const std::filesystem::path& run_dir);
 
-/// cost_summary as lines of text in the shape of the paper's Table 7, the paper's rows below.
+/// cost_summary as tables of texts in the shape of the paper's Table 7, the paper's own below:
+///   {"tables": [{"title", "columns": [...], "rows": [[...], ...], "notes": [...]}, ...], "stages": {name: "$0.01"}}
+nlohmann::json cost_tables(const nlohmann::json& summary);
+/// The same as lines of text.
 std::string cost_table(const nlohmann::json& summary);
 
 }  // namespace r1::pipeline
