@@ -310,14 +310,16 @@ void run_from(const RunConfig& config, const std::string& from, const std::strin
   const auto data = load_data(config);
   const auto repeated = depending_on(config, from);
   const auto output_of = [&](const std::string& name) { return directory.finished_stage(name)->value("output", ""); };
-  // Everything that the repeated stages read, directly or not, and that is not repeated itself, must stand as it would be made.
+  // What the repeated stages read of the stages before `from`, directly or not, must stand as it would be made now; stages
+  // behind it that are not complete have their turn later.
   std::vector<std::string> needed = repeated;
   for (auto entry = config.stages.rbegin(); entry != config.stages.rend(); ++entry) {
     if (!contains(needed, entry->name)) continue;
     for (const auto& name : inputs_of(*entry)) needed.push_back(name);
   }
   for (const auto& entry : config.stages) {
-    if (!contains(needed, entry.name) || contains(repeated, entry.name)) continue;
+    if (entry.name == from) break;
+    if (!contains(needed, entry.name)) continue;
     const auto done = directory.finished_stage(entry.name);
     const auto settings = done ? stage_settings(config, entry, output_of) : std::vector<std::string>{};
     if (!done || done->value("settings", settings) != settings) {
