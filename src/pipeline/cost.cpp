@@ -153,10 +153,9 @@ json cost_tables(const json& summary) {
       cat(device, " at $", summary.at("price_per_hour").get<double>(), " an hour; energy ", energy, "; $ at a tariff per kWh"),
       cat("H800 hours: these FLOPs at 39 % of 989 TFLOP/s; ", sessions, sessions == 1 ? " session, " : " sessions, ", human_seconds(total.at("lost_seconds")),
           " lost to kills")};
-  return {{"tables",
-           {{{"title", "Cost"}, {"columns", columns}, {"rows", rows}, {"notes", notes}},
-            {{"title", "DeepSeek-R1, its Table 7"}, {"columns", {"stage", "H800 hours", "$"}}, {"rows", paper}, {"notes", json::array()}}}},
-          {"stages", stages}};
+  const json ours = {{"title", "Cost"}, {"columns", columns}, {"rows", rows}, {"notes", notes}};
+  const json theirs = {{"title", "DeepSeek-R1, its Table 7"}, {"columns", std::vector<std::string>{"stage", "H800 hours", "$"}}, {"rows", paper}, {"notes", json::array()}};
+  return {{"tables", json::array({ours, theirs})}, {"stages", stages}};
 }
 
 std::string cost_table(const json& summary) {

@@ -66,19 +66,17 @@ double run_process(const Folder& folder, bool resume, double kill_after_s, const
 TEST(Ledger, SecondsAddUpToTheWallClockOfAllProcessesKilledOnesIncluded) {
   const Folder folder("ledger_kill");
   // Long steps, so that a kill throws much away: no checkpoint before the end of a stage.
-  double wall_s = run_process(folder, false, 3.0, {"pipeline.0.steps=1000000", "checkpoint.every_steps=0"});
-  wall_s += run_process(folder, true, 2.5);
+  std::map<int64_t, double> wall_s, ledger_s;  // by session
+  wall_s[1] = run_process(folder, false, 3.0, {"pipeline.0.steps=1000000", "checkpoint.every_steps=0"});
+  wall_s[2] = run_process(folder, true, 2.5);
   ASSERT_TRUE(std::filesystem::exists(folder / "run/ledger.alive"));
   write_file_atomic(folder / "run/config.yaml", [&] {
     auto text = read_file(folder / "run/config.yaml");
     return text.replace(text.find("1000000"), 7, "40");
   }());
-  wall_s += run_process(folder, true, 0);
+  wall_s[3] = run_process(folder, true, 0);
   EXPECT_FALSE(std::filesystem::exists(folder / "run/ledger.alive"));
   const auto summary = cost_summary(folder / "run");
-  const double total_s = summary.at("total").at("total_seconds");
-  // What no process can note: the end of a process after its last row, and up to 0.05 s before each kill.
-  EXPECT_NEAR(total_s, wall_s, 0.01 * wall_s + 0.3);
   EXPECT_EQ(summary.at("sessions"), 3);
   EXPECT_EQ(summary.at("stages").size(), 2u);
   EXPECT_EQ(summary.at("stages")[0].at("stage"), "pretrain");
@@ -88,8 +86,12 @@ TEST(Ledger, SecondsAddUpToTheWallClockOfAllProcessesKilledOnesIncluded) {
     EXPECT_GE(row.at("session").get<int64_t>() + (row.value("lost", false) ? 1 : 0), sessions) << row;
     sessions = row.at("session");
     if (row.value("lost", false)) lost_s += row.at("seconds").at("other").get<double>();
+    for (const auto& [phase, seconds] : row.at("seconds").items()) ledger_s[sessions] += seconds.get<double>();
     for (const auto& [phase, seconds] : row.at("seconds").items()) EXPECT_GE(seconds.get<double>(), 0) << phase << row;
   }
+  // What no process can note: up to 0.05 s before it is killed, and unloading LibTorch after the last row (0.1 to 0.5 s).
+  for (const int64_t killed : {1, 2}) EXPECT_NEAR(ledger_s[killed], wall_s[killed], 0.01 * wall_s[killed] + 0.15) << killed;
+  EXPECT_NEAR(ledger_s[3], wall_s[3], 0.01 * wall_s[3] + 0.7);
   EXPECT_GT(lost_s, 0);
   EXPECT_LT(lost_s, 3.0);  // a row follows every second of short steps
   EXPECT_NEAR(lost_s, summary.at("total").at("lost_seconds").get<double>(), 1e-9);

@@ -154,7 +154,8 @@ TEST_F(Plans, AccountForTheHoursOfTable7) {
   const auto sft = make_plan(load("sft_800k"));
   r1 += sft.device_hours(sft.stages[1]);
   EXPECT_NEAR(r1, 80 * 512, 0.1 * 80 * 512);
-  EXPECT_NEAR(sft.device_hours(sft.stages[0]), 5000, 0.5 * 5000);  // how much was sampled is not published
+  EXPECT_GT(sft.device_hours(sft.stages[0]), 2500);  // how much was sampled is not published: 5K hours
+  EXPECT_LT(sft.device_hours(sft.stages[0]), 10000);
 }
 
 TEST_F(Plans, AccountForDeepSeekV3) {

@@ -9,14 +9,14 @@ namespace r1::pipeline {
 struct Hardware {
   std::string name = "cpu";
   double memory_bytes = 0;          ///< of a device; 0: what this machine has
-  double flops = 100e9;             ///< peak FLOP/s of matrix products, dense
+  double flops = 237e9;             ///< peak FLOP/s of matrix products, dense
   double bytes_per_s = 23e9;        ///< of its memory
   double network_bytes_per_s = 0;   ///< to devices of other machines
   double watts = 30;                ///< of a device with its share of the host
   double price_per_hour = 0.10;     ///< $
-  double train_utilisation = 0.55;  ///< of flops: forward and backward
-  double forward_utilisation = 0.55;    ///< of flops: prefill, reference, decoding in large batches
-  double bandwidth_utilisation = 0.7;   ///< of bytes_per_s: decoding in small batches
+  double train_utilisation = 0.65;  ///< of flops: forward and backward
+  double forward_utilisation = 0.65;    ///< of flops: prefill, reference, decoding in large batches
+  double bandwidth_utilisation = 0.9;   ///< of bytes_per_s: decoding in small batches
   double decode_layer_s = 20e-6;    ///< of one layer in one decoding step, whatever the batch
   double exchange_s = 0;            ///< sending tokens to their experts and back, of one layer in one decoding step
   double weight_bytes = 4;          ///< of a number that products read
