@@ -67,12 +67,38 @@ void mismatch(const RunRecord& run, const StageRecord& stage, std::vector<Alarm>
                      " rollouts, first at step ", *first, "; expected: exactly 0")});
 }
 
+// Both series at the steps that both have, finite in both: a part may be paid in the last steps alone.
+std::pair<Series, Series> at_common_steps(const Series& a, const Series& b) {
+  std::pair<Series, Series> out;
+  for (size_t i = 0, j = 0; i < a.size() && j < b.size();) {
+    if (a.steps[i] != b.steps[j]) {
+      ++(a.steps[i] < b.steps[j] ? i : j);
+      continue;
+    }
+    if (std::isfinite(a.values[i]) && std::isfinite(b.values[j])) {
+      out.first.add(a.steps[i], a.values[i]);
+      out.second.add(b.steps[j], b.values[j]);
+    }
+    ++i;
+    ++j;
+  }
+  return out;
+}
+
+// The config's parts, and those that only this stage has (a reward model's score).
+std::vector<RewardPart> parts_of(const RunRecord& run, const StageRecord& stage) {
+  auto parts = run.parts;
+  for (const auto& input : stage.inputs) {
+    if (input.key == "preference.stage") parts.push_back({input.stage, "reward_model", 1});
+  }
+  return parts;
+}
+
 void reward_without_accuracy(const RunRecord& run, const StageRecord& stage, std::vector<Alarm>& out) {
-  const auto accuracy = fifths(accuracy_of(run, stage));
-  if (accuracy.empty()) return;
-  for (const auto& part : run.parts) {
+  for (const auto& part : parts_of(run, stage)) {
     if (part.name == run.answer_part() || part.weight == 0) continue;
-    const auto windows = fifths(stage.find("reward_" + part.name));
+    const auto [own, answers] = at_common_steps(stage.find("reward_" + part.name), accuracy_of(run, stage));
+    const auto windows = fifths(own), accuracy = fifths(answers);
     if (windows.empty()) continue;
     const double direction = part.weight < 0 ? -1 : 1;  // a penalty that shrinks is a gain
     double most = 0;

@@ -41,8 +41,10 @@ ordered_json evaluations_json(const StageRecord& stage) {
                      {"problems", brief(e.problems)},
                      {"tokens", brief(e.tokens_mean)},
                      {"truncated", brief(e.truncated)},
-                     {"parts", ordered_json::object()}};
+                     {"parts", ordered_json::object()},
+                     {"votes", ordered_json::object()}};
     for (const auto& [name, value] : e.parts) row["parts"][name] = brief(value);
+    for (const auto& [name, value] : e.votes) row["votes"][name] = brief(value);
     out.push_back(std::move(row));
   }
   // A curve shows them all; the table needs no more than a few hundred.

@@ -68,7 +68,15 @@ class StepReader {
       groups_.push_back({{"stage", stage_}, {"step", step_}, {"id", id}, {"gold", shorten(text_of(row, "gold"), 500, cut)},
                          {"prompt", shorten(text_of(row, "prompt"), limits_.text_bytes, cut)}, {"completions", json::array()}});
     }
-    groups_[it->second]["completions"].push_back(completion(row));
+    auto& completions = groups_[it->second]["completions"];
+    if (row.contains("chosen")) {
+      completions.push_back(completion(row, "chosen", "chosen"));
+      completions.push_back(completion(row, "rejected", "rejected"));
+    } else if (row.contains("completion")) {
+      completions.push_back(completion(row, "completion", "kept"));
+    } else {
+      completions.push_back(completion(row, "text", text_of(row, "verdict")));
+    }
   }
 
   /// Marks the groups and puts those that show most first; `signs` gets the figures of the whole file.
@@ -84,10 +92,9 @@ class StepReader {
   int64_t num_groups() const { return static_cast<int64_t>(groups_.size()); }
 
  private:
-  json completion(const json& row) {
-    // Kept texts of rejection sampling have "completion" and no verdict: they passed.
-    const bool kept = row.contains("completion");
-    const auto text = text_of(row, kept ? "completion" : "text");
+  // Texts that rejection sampling kept have no verdict of their own: `verdict` says what became of them.
+  json completion(const json& row, const char* field, const std::string& verdict) {
+    const auto text = text_of(row, field);
     const int64_t reflective = count_reflective_words(text);
     ++completions_;
     reflective_ += reflective;
@@ -98,7 +105,7 @@ class StepReader {
              {"finish", text_of(row, "finish_reason")},
              {"reward", row.value("reward", json())},
              {"parts", row.value("rewards", json::object())},
-             {"verdict", kept ? "kept" : text_of(row, "verdict")},
+             {"verdict", verdict},
              {"extracted", shorten(text_of(row, "extracted"), 500, ignored)},
              {"advantage", row.value("advantage", json())},
              {"reflective", reflective}};
@@ -110,7 +117,8 @@ class StepReader {
     bool any_right = false, any_judged = false, format_only = false;
     for (const auto& c : group["completions"]) {
       const auto verdict = text_of(c, "verdict");
-      const bool right = verdict == "right" || verdict == "kept", judged = verdict != "gold_unreadable" && !verdict.empty();
+      const bool right = verdict == "right" || verdict == "kept" || verdict == "chosen";
+      const bool judged = verdict != "gold_unreadable" && !verdict.empty();
       any_right |= right;
       any_judged |= judged;
       if (right || !judged || format_parts_.empty() || !c["parts"].is_object()) continue;
@@ -124,7 +132,7 @@ class StepReader {
   static bool is_mixed(const json& group) {
     if (group["all_wrong"] == true) return false;
     const auto& all = group["completions"];
-    return std::any_of(all.begin(), all.end(), [](const json& c) { return c["verdict"] == "wrong" || c["verdict"] == "answer_unreadable"; });
+    return std::any_of(all.begin(), all.end(), [](const json& c) { return c["verdict"] != "right" && c["verdict"] != "kept" && c["verdict"] != "chosen"; });
   }
 
   std::vector<json> ranked() {

@@ -44,7 +44,7 @@ class Chart {
     cursor.charts.push(this);
     this.steps = [...new Set(this.lines.flatMap((line) => line.steps))].sort((a, b) => a - b);
     this.showCursor();
-    new ResizeObserver(() => this.resize()).observe(this.plot);
+    onResize(this.plot, () => this.resize());
   }
 
   summary() {

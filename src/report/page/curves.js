@@ -7,13 +7,15 @@ function chartSpecs(names, answerPart, parts) {
   const rewards = parts.map((part) => ["reward_" + part.name, part.name + (part.weight === 1 ? "" : ` (weight ${number(part.weight)})`)]);
   const specs = [
     {title: "Reward by part", unit: "mean of completions", keys: [["reward", "total"], ...rewards]},
-    {title: "Accuracy", share: true, whole: true, keys: [["reward_" + answerPart, "training"]], heldOut: "accuracy"},
+    {title: "Accuracy", share: true, whole: true, keys: [["reward_" + answerPart, "training"], ...[...names].filter((name) => /^eval_(pass|cons)_at_\d+$/.test(name)).map((name) => [name, name.replace("eval_", "").replace("_at_", "@")])], heldOut: "accuracy"},
+    {title: "Preferences in the right order", unit: "share of pairs", share: true, whole: true, keys: [["accuracy", "training"], ["eval_preference_accuracy", HELD_OUT]]},
+    {title: "Margin of the scores", unit: "chosen \u2212 rejected", keys: [["margin", "margin"]]},
     {title: "Completion length", unit: "tokens, mean", keys: [["completion_tokens_mean", "training"], ["eval_tokens_mean", HELD_OUT]]},
     {title: "Entropy", unit: "nats per token", keys: [["entropy", "entropy"]]},
     {title: "KL to the reference", unit: "nats per token", keys: [["kl", "KL"]]},
     {title: "Mismatch", unit: "largest |logprob(trainer) \u2212 logprob(sampler)|, nats", keys: [["logprob_error_max", "mismatch"]], zeroIsGood: true},
     {title: "Speed", unit: "tokens/s", keys: [["generated_tokens_per_s", "sampled"], ["trained_tokens_per_s", "trained"]]},
-    {title: "Loss", unit: "", keys: [["loss", "loss"], ["policy_loss", "policy loss"]]},
+    {title: "Loss", unit: "", keys: [["loss", "loss"], ["policy_loss", "policy loss"], ["eval_loss", HELD_OUT]]},
     {title: "Groups that teach no answer", unit: "share of groups", share: true, whole: true, keys: [["all_right_groups", "all right"], ["all_wrong_groups", "all wrong"]]},
     {title: "Cut at the token limit", unit: "share of completions", share: true, keys: [["truncated", "training"], ["eval_truncated", HELD_OUT]]},
     {title: "Kept texts", unit: "share", share: true, whole: true, keys: [["passed", "completions that pass"], ["solved_problems", "problems solved"]]},
@@ -26,7 +28,7 @@ function chartSpecs(names, answerPart, parts) {
     {title: "Held-out reward by part", unit: "mean", keys: parts.map((part) => ["eval_reward_" + part.name, part.name])},
     {title: "Seconds", unit: "per row", keys: [["seconds", "update"], ["rollout_seconds", "rollout"], ["reward_seconds", "reward"], ["update_seconds", "update"], ["eval_seconds", "evaluation"]]},
   ].map((spec) => ({...spec, keys: spec.keys.filter(([key]) => names.has(key))})).filter((spec) => spec.keys.length);
-  const used = new Set([...specs.flatMap((spec) => spec.keys.map(([key]) => key)), "eval_accuracy"]);
+  const used = new Set([...specs.flatMap((spec) => spec.keys.map(([key]) => key)), "eval_accuracy", "eval_accuracy_low", "eval_accuracy_high"]);
   const rest = [...names].filter((name) => !used.has(name)).map((name) => ({title: name, unit: "", keys: [[name, name]]}));
   return [specs, rest];
 }
@@ -51,7 +53,12 @@ function chartLines(spec, stage) {
 
 function stageCurves(stage) {
   const names = new Set(RUNS.flatMap((run) => Object.keys((stageOf(run, stage) || {series: {}}).series)));
+  // The config's parts, and those that only some stages have (a reward model's score).
   const parts = [...new Map(RUNS.flatMap((run) => run.parts).map((part) => [part.name, part])).values()];
+  for (const name of names) {
+    const part = /^reward_(.*)$/.exec(name);
+    if (part && part[1] !== "seconds" && !parts.some((known) => known.name === part[1])) parts.push({name: part[1], weight: 1});
+  }
   const [specs, rest] = chartSpecs(names, RUNS[0].answer_part, parts);
   const evaluated = RUNS.some((run) => ((stageOf(run, stage) || {}).evaluations || []).length);
   if (evaluated && !specs.some((spec) => spec.heldOut)) specs.unshift({title: "Accuracy", share: true, whole: true, keys: [], heldOut: "accuracy"});

@@ -50,6 +50,16 @@ const runKey = (i) => TWO ? el("span", {class: "run-key " + (i ? "b" : "a"), "ar
 const STAGE_NAMES = [...new Set(RUNS.flatMap((run) => run.stages.map((stage) => stage.name)))];
 const stageOf = (run, name) => run.stages.find((stage) => stage.name === name);
 
+// Calls `draw` when the element's width changes, outside of the observer's own round, which would complain of what it causes.
+function onResize(element, draw) {
+  let width = -1;
+  new ResizeObserver(() => requestAnimationFrame(() => {
+    if (element.clientWidth === width) return;
+    width = element.clientWidth;
+    draw();
+  })).observe(element);
+}
+
 // A group of radio buttons that look like a row of buttons; arrow keys move between them.
 let choices = 0;
 function choice(title, options, selected, change) {

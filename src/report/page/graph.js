@@ -39,7 +39,7 @@ class StageGraph {
       stageLines(run, stage), el("span", {class: "bar"}, el("i", {style: {width: (stage.state === "finished" ? 100 : stage.total ? 100 * stage.done / stage.total : 0) + "%"}})))]));
     this.plane.append(this.edges, ...this.nodes.values());
     this.element = el("div", {class: "graph", tabindex: -1}, this.plane);
-    new ResizeObserver(() => this.layout()).observe(this.element);
+    onResize(this.element, () => this.layout());
   }
 
   select(name) {

@@ -15,7 +15,9 @@ function markedText(text) {
 }
 
 const VERDICTS = {right: ["\u2713 right", "good", "right"], wrong: ["\u2717 wrong", "bad", "wrong"], answer_unreadable: ["? no readable answer", "warn", "unreadable"],
-  gold_unreadable: ["\u2013 gold answer unreadable", "", "unreadable"], timed_out: ["\u23f1 timed out", "warn", "unreadable"], kept: ["\u2713 kept", "good", "right"]};
+  gold_unreadable: ["\u2013 gold answer unreadable", "", "unreadable"], timed_out: ["\u23f1 timed out", "warn", "unreadable"], kept: ["\u2713 kept", "good", "right"],
+  chosen: ["\u2713 chosen", "good", "right"], rejected: ["\u2717 rejected", "bad", "wrong"]};
+const JUDGED_RIGHT = new Set(["right", "kept", "chosen"]), BY_ANSWER = (completion) => !["kept", "chosen", "rejected"].includes(completion.verdict);
 const figure = (value) => typeof value === "number" ? number(value) : missing(value) ? "\u2013" : String(value);
 
 function completionCard(completion, gold, i) {
@@ -25,14 +27,14 @@ function completionCard(completion, gold, i) {
     el("div", {class: "head"}, el("span", {class: "chip " + mood}, words), el("span", {class: "num small soft"}, completion.reward === null ? "" : "reward ", el("b", {}, completion.reward === null ? "" : figure(completion.reward)))),
     el("div", {class: "parts"}, parts),
     el("div", {class: "text", tabindex: 0, role: "region", "aria-label": "text of completion " + (i + 1)}, markedText(completion.text)),
-    completion.verdict === "kept" ? null : el("div", {class: "answers"}, el("span", {class: "label"}, "answer "), el("b", {class: "mono"}, completion.extracted || "\u2013"), el("span", {class: "label"}, "  gold "), el("span", {class: "mono"}, gold || "\u2013")),
+    !BY_ANSWER(completion) ? null : el("div", {class: "answers"}, el("span", {class: "label"}, "answer "), el("b", {class: "mono"}, completion.extracted || "\u2013"), el("span", {class: "label"}, "  gold "), el("span", {class: "mono"}, gold || "\u2013")),
     el("div", {class: "small soft num", style: {whiteSpace: "normal"}}, [completion.tokens !== null && completion.tokens + " tokens", completion.finish && "ends by " + completion.finish,
       completion.advantage !== null && "advantage " + figure(completion.advantage), completion.reflective > 0 && completion.reflective + " reflective"].filter(Boolean).join(" \u00b7 ")));
 }
 
 const SHOWN = [["all", "all groups", () => true], ["all_wrong", "all wrong", (g) => g.all_wrong], ["format_only", "right format, wrong answer", (g) => g.format_only],
-  ["mixed", "right and wrong", (g) => !g.all_wrong && g.completions.some((c) => c.verdict !== "right" && c.verdict !== "kept")],
-  ["all_right", "all right", (g) => g.completions.every((c) => c.verdict === "right" || c.verdict === "kept")],
+  ["mixed", "right and wrong", (g) => !g.all_wrong && g.completions.some((c) => !JUDGED_RIGHT.has(c.verdict))],
+  ["all_right", "all right", (g) => g.completions.every((c) => JUDGED_RIGHT.has(c.verdict))],
   ["reflective", "with reflective words", (g) => g.completions.some((c) => c.reflective > 0)]];
 
 class SampleBrowser {
@@ -103,8 +105,8 @@ class SampleBrowser {
       this.place.replaceChildren(el("p", {class: "card soft"}, this.samples.groups.length ? "No group fits these filters." : "No texts of this run yet (log_rollouts writes them)."));
       return;
     }
-    const right = group.completions.filter((c) => c.verdict === "right" || c.verdict === "kept").length;
-    const facts = [["Step", group.step], ["Problem", group.id], ["Gold answer", group.gold || "\u2013"], ["Right", `${right} of ${group.completions.length}`]];
+    const right = group.completions.filter((c) => JUDGED_RIGHT.has(c.verdict)).length;
+    const facts = [["Step", group.step], ["Problem", group.id], group.gold && ["Gold answer", group.gold], BY_ANSWER(group.completions[0]) && ["Right", `${right} of ${group.completions.length}`]].filter(Boolean);
     this.place.replaceChildren(el("div", {class: "card", style: {marginBottom: "10px"}}, el("div", {class: "prompt", style: {marginBottom: 0}}, el("div", {}, el("div", {class: "label"}, "Prompt"), el("div", {class: "text"}, group.prompt)),
       el("div", {style: {display: "flex", flexWrap: "wrap", gap: "4px 20px"}}, facts.map(([name, value]) => el("div", {}, el("div", {class: "label"}, name), el("div", {class: "mono"}, String(value))))))),
       el("div", {class: "completions"}, group.completions.map((c, i) => completionCard(c, group.gold, i))));

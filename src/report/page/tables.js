@@ -28,9 +28,9 @@ function evaluationSection() {
   const head = ["Stage", "Kind", "Accuracy before", "after", "0 to 100 %", "Format before", "after", "Tokens before", "after", "Problems", ""];
   const tablesOf = RUNS.map((run, i) => {
     const rows = evaluationRows(run);
-    const all = run.stages.filter((stage) => stage.evaluations.length > 2).map((stage) => el("details", {}, el("summary", {}, `All ${stage.evaluations.length} evaluations of ${stage.name}`),
-      table("", ["Step", "Accuracy", ...Object.keys(stage.evaluations[0].parts), "Tokens", "Cut at limit", "Problems"], stage.evaluations.map((e) =>
-        [String(e.step), accuracyCell(e), ...Object.keys(stage.evaluations[0].parts).map((name) => percent(e.parts[name])), number(e.tokens), percent(e.truncated), number(e.problems)]), {label: "evaluations of " + stage.name})));
+    const all = run.stages.filter((stage) => stage.evaluations.length > 2 || stage.evaluations.some((e) => Object.keys(e.votes).length)).map((stage) => el("details", {}, el("summary", {}, `All ${stage.evaluations.length} evaluations of ${stage.name}`),
+      table("", ["Step", "Accuracy", ...Object.keys(stage.evaluations[0].votes), ...Object.keys(stage.evaluations[0].parts), "Tokens", "Cut at limit", "Problems"], stage.evaluations.map((e) =>
+        [String(e.step), accuracyCell(e), ...Object.keys(stage.evaluations[0].votes).map((name) => percent(e.votes[name])), ...Object.keys(stage.evaluations[0].parts).map((name) => percent(e.parts[name])), number(e.tokens), percent(e.truncated), number(e.problems)]), {label: "evaluations of " + stage.name})));
     return el("div", {class: "card"}, TWO ? el("h3", {}, runKey(i), " ", run.name) : null,
       rows.length ? table("", head, rows, {label: "evaluation by stage"}) : el("p", {class: "soft"}, "No evaluation yet."), all);
   });
