@@ -18,7 +18,7 @@ constexpr double kRepetitiveShare = 0.1;
 
 std::string number(double value) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.3g", value);
+  std::snprintf(text, sizeof text, std::fabs(value) >= 1000 ? "%.0f" : "%.3g", value);
   return text;
 }
 

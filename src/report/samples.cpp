@@ -4,6 +4,7 @@
 #include <charconv>
 #include <map>
 
+#include "page.h"
 #include "r1/report/text_signs.h"
 #include "r1/util/error.h"
 #include "r1/util/jsonl.h"
@@ -108,8 +109,8 @@ class StepReader {
              {"verdict", verdict},
              {"extracted", shorten(text_of(row, "extracted"), 500, ignored)},
              {"advantage", row.value("advantage", json())},
-             {"reflective", reflective}};
-    if (cut > 0) out["cut"] = cut;
+             {"reflective", reflective},
+             {"bytes", text.size()}};
     return out;
   }
 
@@ -165,20 +166,84 @@ class StepReader {
   int64_t completions_ = 0, reflective_ = 0, repetitive_ = 0;
 };
 
-// One group of every file in turn, over all stages, until the bytes are used up.
-void keep_fitting(std::vector<StageSamples>& stages, std::vector<std::vector<std::vector<json>>>& by_file, const SampleLimits& limits) {
-  size_t used = 0;
+using GroupsOfFiles = std::vector<std::vector<json>>;  // [file][rank]
+
+// The indices below `size` such that every beginning of the list is spread: the ends, then middles of what is left.
+std::vector<size_t> spread_order(size_t size) {
+  std::vector<size_t> order;
+  if (size > 0) order.push_back(0);
+  if (size > 1) order.push_back(size - 1);
+  std::vector<std::pair<size_t, size_t>> gaps{{0, size - 1}};
+  for (size_t g = 0; g < gaps.size() && order.size() < size; ++g) {
+    const auto [low, high] = gaps[g];
+    if (high - low < 2) continue;
+    const size_t middle = (low + high) / 2;
+    order.push_back(middle);
+    gaps.emplace_back(low, middle);
+    gaps.emplace_back(middle, high);
+  }
+  return order;
+}
+
+struct Choice {
+  size_t stage, file, rank;
+};
+
+// One group of every stage in turn, of files spread over its steps, rank by rank, while the bytes last.
+std::vector<Choice> fitting(const std::vector<GroupsOfFiles>& stages, const SampleLimits& limits) {
+  std::vector<std::vector<size_t>> orders;
+  size_t most_files = 0, used = 0;
+  for (const auto& files : stages) {
+    orders.push_back(spread_order(files.size()));
+    most_files = std::max(most_files, files.size());
+  }
+  std::vector<Choice> chosen;
   for (size_t rank = 0; rank < limits.groups_per_file; ++rank) {
-    for (size_t s = 0; s < stages.size(); ++s) {
-      for (auto& groups : by_file[s]) {
-        if (rank >= groups.size()) continue;
-        const size_t bytes = groups[rank].dump(-1, ' ', false, json::error_handler_t::replace).size();
+    for (size_t k = 0; k < most_files; ++k) {
+      for (size_t s = 0; s < stages.size(); ++s) {
+        if (k >= orders[s].size() || rank >= stages[s][orders[s][k]].size()) continue;
+        const size_t bytes = script_safe_json(stages[s][orders[s][k]][rank]).size();
         if (used + bytes > limits.total_bytes) continue;
         used += bytes;
-        stages[s].groups.push_back(std::move(groups[rank]));
+        chosen.push_back({s, orders[s][k], rank});
       }
     }
   }
+  return chosen;
+}
+
+// Whether every stage has as many groups as it should, or all that it has.
+bool is_enough(const std::vector<Choice>& chosen, const std::vector<GroupsOfFiles>& stages, const SampleLimits& limits) {
+  for (size_t s = 0; s < stages.size(); ++s) {
+    size_t there = 0;
+    for (const auto& groups : stages[s]) there += groups.size();
+    const auto taken = std::count_if(chosen.begin(), chosen.end(), [&](const Choice& c) { return c.stage == s; });
+    if (static_cast<size_t>(taken) < std::min(there, limits.groups_per_stage)) return false;
+  }
+  return true;
+}
+
+void shorten_texts(std::vector<GroupsOfFiles>& stages, size_t limit) {
+  for (auto& files : stages) {
+    for (auto& groups : files) {
+      for (auto& group : groups) {
+        for (auto& completion : group["completions"]) {
+          const auto text = completion["text"].get<std::string>();
+          size_t cut = 0;
+          completion["text"] = shorten(text, limit, cut, completion["bytes"].get<size_t>());
+        }
+      }
+    }
+  }
+}
+
+void keep_fitting(std::vector<StageSamples>& stages, std::vector<GroupsOfFiles>& groups, const SampleLimits& limits) {
+  auto chosen = fitting(groups, limits);
+  for (size_t limit = limits.text_bytes / 2; limit >= limits.least_text_bytes && !is_enough(chosen, groups, limits); limit /= 2) {
+    shorten_texts(groups, limit);
+    chosen = fitting(groups, limits);
+  }
+  for (const auto& c : chosen) stages[c.stage].groups.push_back(std::move(groups[c.stage][c.file][c.rank]));
   for (auto& stage : stages) {
     std::sort(stage.groups.begin(), stage.groups.end(), [](const json& a, const json& b) {
       return std::pair(a["step"].get<int64_t>(), a["place"].get<size_t>()) < std::pair(b["step"].get<int64_t>(), b["place"].get<size_t>());
@@ -190,19 +255,20 @@ bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xC0U
 
 }  // namespace
 
-std::string shorten(const std::string& text, size_t limit, size_t& cut) {
+std::string shorten(const std::string& text, size_t limit, size_t& cut, size_t original_bytes) {
+  const size_t size = std::max(original_bytes, text.size());
   cut = 0;
-  if (text.size() <= limit) return text;
+  if (size <= limit) return text;
   size_t head = limit / 2, tail = text.size() - limit / 2;
   while (head > 0 && continues_character(text[head])) --head;
   while (tail < text.size() && continues_character(text[tail])) ++tail;
-  cut = tail - head;
+  cut = size - head - (text.size() - tail);
   return cat(text.substr(0, head), "\n[... ", cut, " bytes left out ...]\n", text.substr(tail));
 }
 
 std::vector<StageSamples> read_samples(RunRecord& run, const SampleLimits& limits) {
   std::vector<StageSamples> stages;
-  std::vector<std::vector<std::vector<json>>> by_file;
+  std::vector<GroupsOfFiles> by_file;
   for (const auto& stage : run.stages) {
     auto files = step_files(run.dir / "rollouts" / stage.name);
     if (files.empty()) files = step_files(run.dir / "data" / stage.name);

@@ -117,6 +117,37 @@ TEST(Samples, KeptTextsOfRejectionSamplingAreShownToo) {
   EXPECT_EQ(group["all_wrong"], false);
 }
 
+TEST(Samples, LongTextsAreCutShorterUntilEveryStageHasSome) {
+  TempFolder folder;
+  folder.write("config.yaml", std::string(kConfig) + "  - {name: more, kind: grpo, steps: 40}\n");
+  for (int step = 1; step <= 5; ++step) {
+    for (const char* stage : {"zero", "more"}) {
+      write_rollout(folder, stage, step, {completion(1, 0, "begin" + std::string(20'000, 'x') + "end", "right"), completion(2, 0, "short", "right")});
+    }
+  }
+  auto run = read_run(folder.path());
+  SampleLimits limits;
+  limits.total_bytes = 30'000;
+  const auto stages = read_samples(run, limits);
+  for (const auto& stage : stages) {
+    EXPECT_GE(stage.groups.size(), 8U);
+    for (const auto& group : stage.groups) {
+      const auto text = group["completions"][0]["text"].get<std::string>();
+      if (group["id"] == 2) {
+        EXPECT_EQ(text, "short");
+        continue;
+      }
+      EXPECT_EQ(group["completions"][0]["bytes"], 20'008);
+      EXPECT_EQ(text.substr(0, 6), "beginx");
+      EXPECT_EQ(text.substr(text.size() - 4), "xend");
+      const size_t mark = text.find("\n[... ");
+      const auto kept = mark + (text.size() - text.find("...]\n") - 5);
+      EXPECT_EQ(text.substr(mark, text.find(" bytes") - mark), "\n[... " + std::to_string(20'008 - kept));
+      EXPECT_EQ(text.find("[... ", mark + 5), std::string::npos);
+    }
+  }
+}
+
 TEST(Samples, FewerFilesWhereTheyAreLarge) {
   TempFolder folder;
   folder.write("config.yaml", kConfig);

@@ -89,7 +89,8 @@ class Chart {
                  svg("text", {class: "tick", x: left - 6, y: y + 3.5, "text-anchor": "end"}, this.spec.share ? percent(value, high - low < 0.05 ? 1 : 0) : number(value)));
     }
     for (const step of ticks(first, last, Math.max(2, Math.min(6, width / 80))).filter(Number.isInteger)) {
-      parts.push(svg("text", {class: "tick", x: this.x(step), y: CHART_HEIGHT - 5, "text-anchor": step === first ? "start" : "middle"}, number(step)));
+      const x = this.x(step), anchor = x > width - right - 14 ? "end" : step === first ? "start" : "middle";
+      parts.push(svg("text", {class: "tick", x: anchor === "end" ? width - 2 : x, y: CHART_HEIGHT - 5, "text-anchor": anchor}, number(step)));
     }
     for (const line of this.lines) parts.push(...this.curve(line));
     this.marks = svg("g", {});
@@ -106,7 +107,7 @@ class Chart {
       path += (pen ? "L" : "M") + x(step).toFixed(1) + " " + y(value).toFixed(1);
       pen = true;
     });
-    if (line.steps.length > 1) parts.push(svg("path", {class: "curve" + (line.run ? " b" : ""), d: path, style: {stroke: line.color, opacity: line.dots ? 0.55 : 1}}));
+    if (line.steps.length > 1) parts.push(svg("path", {class: "curve" + (line.run ? " b" : "") + (line.steps.length > 400 ? " dense" : ""), d: path, style: {stroke: line.color, opacity: line.dots ? 0.55 : 1}}));
     if (!line.dots && line.steps.length > 1) return parts;
     line.steps.forEach((step, i) => {
       if (line.values[i] === null) return;

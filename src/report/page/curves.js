@@ -13,14 +13,14 @@ function chartSpecs(names, answerPart, parts) {
     {title: "Completion length", unit: "tokens, mean", keys: [["completion_tokens_mean", "training"], ["eval_tokens_mean", HELD_OUT]]},
     {title: "Entropy", unit: "nats per token", keys: [["entropy", "entropy"]]},
     {title: "KL to the reference", unit: "nats per token", keys: [["kl", "KL"]]},
-    {title: "Mismatch", unit: "largest |logprob(trainer) \u2212 logprob(sampler)|, nats", keys: [["logprob_error_max", "mismatch"]], zeroIsGood: true},
+    {title: "Mismatch trainer \u2212 sampler", unit: "nats", keys: [["logprob_error_max", "mismatch"]], zeroIsGood: true},
     {title: "Speed", unit: "tokens/s", keys: [["generated_tokens_per_s", "sampled"], ["trained_tokens_per_s", "trained"]]},
     {title: "Loss", unit: "", keys: [["loss", "loss"], ["policy_loss", "policy loss"], ["eval_loss", HELD_OUT]]},
     {title: "Groups that teach no answer", unit: "share of groups", share: true, whole: true, keys: [["all_right_groups", "all right"], ["all_wrong_groups", "all wrong"]]},
     {title: "Cut at the token limit", unit: "share of completions", share: true, keys: [["truncated", "training"], ["eval_truncated", HELD_OUT]]},
     {title: "Kept texts", unit: "share", share: true, whole: true, keys: [["passed", "completions that pass"], ["solved_problems", "problems solved"]]},
-    {title: "Reflective words", unit: "per completion, in the step files read", keys: [["text_reflective_words", "words"]]},
-    {title: "Completions that repeat themselves", unit: "share, in the step files read", share: true, keys: [["text_repetitive", "repetitive"]]},
+    {title: "Reflective words", unit: "per completion", keys: [["text_reflective_words", "words"]]},
+    {title: "Repetitive completions", unit: "share", share: true, keys: [["text_repetitive", "repetitive"]]},
     {title: "Gradient norm", unit: "before clipping", keys: [["grad_norm", "norm"]]},
     {title: "Clipped tokens", unit: "share of trained tokens", share: true, keys: [["clip_low_share", "low, A < 0"], ["clip_high_share", "high, A > 0"]]},
     {title: "Largest ratio", unit: "", keys: [["ratio_max", "ratio"]]},
@@ -77,9 +77,9 @@ function curvesSection(selected) {
   const begun = STAGE_NAMES.filter((name) => run(name).some((stage) => Object.keys(stage.series).length));
   const show = (name) => { choose(chooser, name); place.replaceChildren(...[stageCurves(name)].flat(Infinity).filter(Boolean)); selected(name); };
   const chooser = choice("Stage", (begun.length ? begun : STAGE_NAMES).map((name) => [name, name]), "", show);
-  const rl = begun.filter((name) => run(name).some((stage) => stage.kind === "grpo"));
-  const running = begun.filter((name) => run(name).some((stage) => stage.state === "running"));
-  const first = running[0] || rl[rl.length - 1] || begun[begun.length - 1] || STAGE_NAMES[0];
+  // First a stage that all runs have, then one that is going on, then the last one of RL.
+  const worth = (name) => [run(name).length, run(name).some((stage) => stage.state === "running"), run(name).some((stage) => stage.kind === "grpo")].reduce((sum, part) => 4 * sum + Number(part), 0);
+  const first = begun.reduce((best, name) => best === undefined || worth(name) >= worth(best) ? name : best, undefined) || STAGE_NAMES[0];
   const hint = el("p", {class: "soft small"}, "x: updates of the stage. Point at a curve, or focus it and use the arrow keys.", TWO ? " Run A is drawn solid, run B dashed." : "");
   return [section("curves", "Curves", chooser, place, hint), show, first];
 }

@@ -70,10 +70,11 @@ function choice(title, options, selected, change) {
 function choose(fieldset, value) {
   for (const input of fieldset.querySelectorAll("input")) input.checked = input.value === value;
 }
+const LEFT_COLUMNS = new Set(["Kind", "State", "Command"]);
 const section = (id, title, ...children) => el("section", {id, "aria-labelledby": id + "-title"}, el("h2", {id: id + "-title"}, title), children);
 function table(caption, head, rows, options = {}) {
   const cell = (tag, value) => value instanceof Node && ["TD", "TH"].includes(value.tagName) ? value : el(tag, {}, value);
   return el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": caption || options.label}, el("table", {}, caption && el("caption", {}, caption),
-    el("thead", {}, el("tr", {}, head.map((text) => el("th", {scope: "col"}, text)))),
+    el("thead", {}, el("tr", {}, head.map((text) => el("th", {scope: "col", class: LEFT_COLUMNS.has(text) && "left"}, text)))),
     el("tbody", {}, rows.map((row) => el("tr", {class: row.total && "total"}, (row.cells || row).map((value, i) => i === 0 && !(value instanceof Node && value.tagName === "TD") ? el("th", {scope: "row"}, value) : cell("td", value)))))));
 }

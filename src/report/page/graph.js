@@ -1,5 +1,18 @@
 // The stages as a graph: columns from left to right (rows from top to bottom on a narrow screen), one step further for each input.
-const NODE = {width: 126, height: 74, gapX: 26, gapY: 34, arc: 26};
+const NODE = {width: 124, height: 80, gapX: 28, gapY: 36, arc: 28};  // gaps and the room for edges beside the outer lanes
+const NARROW = {gapX: 22, gapY: 26, arc: 20};
+
+// Straight lines through the points with rounded corners.
+function roundedPath(points) {
+  let d = "M" + points[0].map((v) => v.toFixed(1)).join(" ");
+  for (let i = 1; i + 1 < points.length; ++i) {
+    const [p, q, r] = [points[i - 1], points[i], points[i + 1]], size = (u, v) => Math.hypot(u[0] - v[0], u[1] - v[1]);
+    const radius = Math.min(7, size(p, q) / 2, size(q, r) / 2);
+    const toward = (u) => size(u, q) ? [0, 1].map((k) => (q[k] + (u[k] - q[k]) * radius / size(u, q)).toFixed(1)).join(" ") : q.join(" ");
+    d += `L${toward(p)}Q${q[0].toFixed(1)} ${q[1].toFixed(1)} ${toward(r)}`;
+  }
+  return d + "L" + points[points.length - 1].map((v) => v.toFixed(1)).join(" ");
+}
 
 // layer: the longest way from a stage without inputs; lane: beside others of the same layer.
 function placeStages(stages) {
@@ -46,19 +59,24 @@ class StageGraph {
     for (const [own, node] of this.nodes) node.setAttribute("aria-pressed", String(own === name));
   }
 
+  // Whether an edge runs past a stage beside its own lane.
+  hasLongEdge() {
+    return this.run.stages.some((stage) => stage.inputs.some((input) => this.places.has(input.stage) && this.places.get(stage.name).layer - this.places.get(input.stage).layer > 1));
+  }
+
   layout() {
     const width = this.element.clientWidth;
     if (!width) return;
     const layers = 1 + Math.max(0, ...[...this.places.values()].map((p) => p.layer)), lanes = 1 + Math.max(0, ...[...this.places.values()].map((p) => p.lane));
     const down = layers * (NODE.width + NODE.gapX) > width * 1.25 && layers > 2;
-    const room = (width - 4 - (down ? 2 * NODE.arc : 0)) / (down ? lanes : layers) - NODE.gapX;
+    const {gapX, gapY} = down ? NARROW : NODE, arc = this.hasLongEdge() ? (down ? NARROW : NODE).arc : 2, room = (width - 2 - (down ? 2 * arc - gapX : 0)) / (down ? lanes : layers) - gapX;
     const size = {w: Math.max(96, Math.min(down ? 180 : 158, room)), h: NODE.height};
-    const step = down ? size.h + 20 : size.w + NODE.gapX, side = down ? size.w + NODE.gapX : size.h + NODE.gapY;
+    const step = down ? size.h + gapY : size.w + gapX, side = down ? size.w + gapX : size.h + gapY;
     this.box = (name) => {
-      const p = this.places.get(name), along = p.layer * step, across = NODE.arc + p.lane * side;
+      const p = this.places.get(name), along = p.layer * step, across = arc + p.lane * side;
       return down ? {x: across, y: along, ...size} : {x: along, y: across, ...size};
     };
-    const along = layers * step - (down ? 20 : NODE.gapX), across = lanes * side - (down ? NODE.gapX : NODE.gapY) + 2 * NODE.arc;
+    const along = layers * step - (down ? gapY : gapX), across = lanes * side - (down ? gapX : gapY) + 2 * arc;
     const total = down ? {w: across, h: along} : {w: along, h: across};
     Object.assign(this.plane.style, {width: total.w + "px", height: total.h + "px"});
     this.edges.setAttribute("width", total.w); this.edges.setAttribute("height", total.h);
@@ -69,28 +87,30 @@ class StageGraph {
     this.drawEdges(down);
   }
 
+  // Straight to the next layer; further ones run in the free space beside a lane, each on a track of its own.
   drawEdges(down) {
-    const paths = [svg("defs", {}, svg("marker", {id: this.mark, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto"}, svg("path", {d: "M0 0L8 4L0 8z"})))];
-    // Coordinates along and across the direction of the graph, so that both directions are drawn alike.
-    const turn = (along, across) => down ? `${across} ${along}` : `${along} ${across}`;
+    const paths = [svg("defs", {}, svg("marker", {id: this.mark, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 8, markerHeight: 8, markerUnits: "userSpaceOnUse", orient: "auto"}, svg("path", {d: "M0 0L8 4L0 8z"})))];
+    // Points are (along, across) the direction of the graph, so that both directions are drawn alike.
+    const turn = ([along, across]) => down ? [across, along] : [along, across];
+    const tracks = new Map(), half = (down ? NARROW.gapY : NODE.gapX) / 2, gutter = down ? NARROW.gapX : NODE.gapY;
+    const middle = (box) => down ? box.x + box.w / 2 : box.y + box.h / 2, breadth = (box) => down ? box.w : box.h;
     for (const stage of this.run.stages) {
       for (const input of stage.inputs) {
         if (!this.places.has(input.stage)) continue;
         const p = this.places.get(input.stage), q = this.places.get(stage.name), a = this.box(input.stage), b = this.box(stage.name);
-        const [start, end] = down ? [a.y + a.h, b.y - 2] : [a.x + a.w, b.x - 2];
-        const middle = (box) => down ? box.x + box.w / 2 : box.y + box.h / 2;
-        const from = middle(a), to = middle(b);
-        let d;
-        if (q.layer - p.layer === 1 || p.lane !== q.lane) {
-          const bend = Math.min(30, (end - start) / 2);
-          const enter = q.layer - p.layer === 1 ? 0 : (to > from ? -16 : 16);
-          d = `M${turn(start, from)}C${turn(start + bend, from)} ${turn(end - bend, to + enter)} ${turn(end, to + enter)}`;
-        } else {  // over the stages between them, on the outer side
-          const outer = p.lane === 0 ? -1 : 1, edge = (down ? a.w : a.h) / 2, height = edge + NODE.arc - 5 - Math.min(10, 3 * (q.layer - p.layer - 2));
-          const first = from + outer * edge * 0.55, peak = from + outer * height, last = to + outer * edge * 0.6;
-          d = `M${turn(start, first)}C${turn(start + 14, peak)} ${turn(start + 10, peak)} ${turn(start + 34, peak)}L${turn(end - 34, peak)}C${turn(end - 10, peak)} ${turn(end - 14, last)} ${turn(end, last)}`;
+        const [start, end] = down ? [a.y + a.h, b.y - 1] : [a.x + a.w, b.x - 1], from = middle(a), to = middle(b);
+        const side = p.lane === q.lane ? (p.lane === 0 ? -1 : 1) : Math.sign(p.lane - q.lane);  // of the target on which the edge arrives
+        let points;
+        if (q.layer - p.layer === 1) {
+          points = p.lane === q.lane ? [[start, from], [end, to]] : [[start, from], [start + half, from], [start + half, to + side * 8], [end, to + side * 8]];
+        } else {
+          const track = q.lane + ":" + side, n = tracks.get(track) || 0;
+          tracks.set(track, n + 1);
+          const run = to + side * (breadth(b) / 2 + gutter / 2 - 8 + 5 * (n % 4)), leave = p.lane === q.lane ? from + side * breadth(a) * 0.3 : from - side * 8;
+          const arrive = to + side * breadth(b) * 0.3, out = half - 4 + 3 * (n % 3);
+          points = [[start, leave], [start + out, leave], [start + out, run], [end - out, run], [end - out, arrive], [end, arrive]];
         }
-        paths.push(svg("path", {d, class: input.key === "from" ? "" : "texts", "marker-end": `url(#${this.mark})`}));
+        paths.push(svg("path", {d: roundedPath(points.map(turn)), class: input.key === "from" ? "" : "texts", "marker-end": `url(#${this.mark})`}));
       }
     }
     this.edges.replaceChildren(...paths);

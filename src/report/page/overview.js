@@ -1,17 +1,17 @@
 // The head of the page: what runs these are, how far they are, their main figures, their alarms.
 function runState(run) {
   if (run.stages.length && run.stages.every((stage) => stage.state === "finished")) return ["finished", "good"];
-  if (run.locked) return ["running", "warn"];
-  return run.stages.some((stage) => stage.state !== "waiting") ? ["stopped", "bad"] : ["not begun", ""];
+  if (run.locked) return ["running", "going"];
+  return run.stages.some((stage) => stage.state !== "waiting") ? ["stopped", "warn"] : ["not begun", ""];
 }
 
 const totalSeconds = (run) => run.stages.reduce((sum, stage) => sum + (stage.cost.wall || 0), 0);
 const formatPart = (run) => (run.parts.find((part) => part.kind === "format") || {}).name;
 
-// The last stage of the config that has been evaluated.
-function lastEvaluated(run) {
-  const found = run.stages.filter((stage) => stage.evaluations.length);
-  return found[found.length - 1];
+// The stage whose last evaluation is the best; the later one of equals.
+function bestEvaluated(run) {
+  const last = (stage) => stage.evaluations[stage.evaluations.length - 1].accuracy;
+  return run.stages.filter((stage) => stage.evaluations.length).reduce((best, stage) => !best || last(stage) >= last(best) ? stage : best, null);
 }
 
 function tile(label, value, more) {
@@ -19,11 +19,11 @@ function tile(label, value, more) {
 }
 
 function tiles(run) {
-  const stage = lastEvaluated(run), evaluation = stage && stage.evaluations[stage.evaluations.length - 1];
+  const stage = bestEvaluated(run), evaluation = stage && stage.evaluations[stage.evaluations.length - 1];
   const tokens = run.stages.reduce((sum, s) => sum + (s.cost.tokens_out || 0), 0), trained = run.stages.reduce((sum, s) => sum + (s.cost.trained_tokens || 0), 0);
   const finished = run.stages.filter((s) => s.state === "finished").length;
-  return el("div", {class: "tiles"},
-    evaluation ? tile("Held-out accuracy", percent(evaluation.accuracy), `${stage.name}, ${percent(evaluation.low)} to ${percent(evaluation.high)}`) : tile("Held-out accuracy", "\u2013", "not evaluated yet"),
+  return el("div", {class: TWO ? "tiles two" : "tiles"},
+    evaluation ? tile("Best held-out accuracy", percent(evaluation.accuracy), `${stage.name}, ${percent(evaluation.low)} to ${percent(evaluation.high)}`) : tile("Best held-out accuracy", "\u2013", "not evaluated yet"),
     tile("Stages", `${finished}/${run.stages.length}`, "finished"),
     tile("Time", duration(totalSeconds(run)), run.ledger ? "all starts, ledger" : "stages, without loading"),
     tile("Tokens sampled", number(tokens), number(trained) + " trained"),
@@ -58,6 +58,6 @@ function graphSection(select) {
   const graphs = RUNS.map((run, i) => new StageGraph(run, i, select));
   const shown = RUNS.map((run, i) => el("div", {class: "card"}, TWO ? el("h3", {}, runKey(i), " ", run.name) : null, graphs[i].element));
   const legend = el("div", {class: "legend-line"}, ["finished", "running", "stopped", "waiting"].map((state) => stateText(state)),
-    el("span", {}, "\u2500\u25b8 weights"), el("span", {}, "\u00b7\u00b7\u00b7\u25b8 texts"), el("span", {}, "a stage shows its curves when chosen"));
-  return [section("stages", "Stages", el("div", {style: {display: "grid", gap: "12px"}}, shown), legend), (name) => graphs.forEach((graph) => graph.select(name))];
+    el("span", {}, "\u2500\u25b8 weights"), el("span", {}, "\u00b7\u00b7\u00b7\u25b8 texts or scores"), el("span", {}, "a stage shows its curves when chosen"));
+  return [section("stages", "Stages", el("div", {style: {display: "grid", gap: "12px", gridTemplateColumns: "minmax(0, 1fr)"}}, shown), legend), (name) => graphs.forEach((graph) => graph.select(name))];
 }

@@ -47,17 +47,27 @@ function compareEvaluations() {
 }
 
 const PHASES = ["load", "rollout", "reward", "update", "eval", "checkpoint", "other"];
+const TIME_COLUMNS = [["Time", (c) => c.wall, duration], ...PHASES.map((phase) => [capital(phase), (c) => c.seconds[phase], duration]), ["Lost to kills", (c) => c.lost, duration]];
+const WORK_COLUMNS = [["Device hours", (c) => c.device / 3600, (v) => v.toPrecision(3)], ["Prompt tokens", (c) => c.tokens_in, number], ["Sampled", (c) => c.tokens_out, number],
+  ["Trained", (c) => c.trained_tokens, number], ["TFLOP", (c) => c.flops / 1e12, number], ["TFLOP/s", (c) => c.wall && c.flops / 1e12 / c.wall, number], ["Wh", (c) => c.joules / 3600, number]];
+
+// One row per stage and one for all; columns without any figure are left out.
+function costRows(run, columns, label) {
+  const all = {seconds: {}};
+  for (const stage of run.stages) {
+    for (const [key, value] of Object.entries(stage.cost)) if (typeof value === "number") all[key] = (all[key] || 0) + value;
+    for (const [phase, value] of Object.entries(stage.cost.seconds)) all.seconds[phase] = (all.seconds[phase] || 0) + value;
+  }
+  const used = columns.filter(([title, value]) => title === "Time" || value(all) > 0);
+  const cells = (cost) => used.map(([, value, format]) => value(cost) ? format(value(cost)) : "\u2013");
+  const isTime = columns === TIME_COLUMNS, state = (stage) => isTime ? [el("td", {class: "left"}, stateText(stage.state)), stage.total ? `${stage.done}/${stage.total}` : String(stage.done)] : [];
+  return table("", ["Stage", ...(isTime ? ["State", "Steps"] : []), ...used.map(([title]) => title)],
+    [...run.stages.map((stage) => [stage.name, ...state(stage), ...cells(stage.cost)]), {total: true, cells: ["All stages", ...(isTime ? ["", ""] : []), ...cells(all)]}], {label});
+}
+
 function costTable(run) {
-  const phases = PHASES.filter((phase) => run.stages.some((stage) => stage.cost.seconds[phase] !== undefined));
-  const columns = [["Time", (c) => c.wall, duration], ...phases.map((phase) => [phase, (c) => c.seconds[phase], duration]),
-    ["Device hours", (c) => c.device / 3600, (v) => missing(v) ? "\u2013" : v.toPrecision(3)], ["Lost", (c) => c.lost, duration], ["Prompt tokens", (c) => c.tokens_in, number], ["Sampled", (c) => c.tokens_out, number],
-    ["Trained", (c) => c.trained_tokens, number], ["TFLOP", (c) => c.flops / 1e12, number], ["Wh", (c) => c.joules / 3600, number]]
-    .map(([title, value, format]) => ({title, value, format, sum: run.stages.reduce((sum, stage) => sum + (value(stage.cost) || 0), 0)})).filter((column, i) => i === 0 || column.sum > 0);
-  const cell = (column, cost) => { const value = column.value(cost); return value ? column.format(value) : "\u2013"; };
-  const rows = run.stages.map((stage) => [stage.name, el("td", {class: "left"}, stateText(stage.state)), stage.total ? `${stage.done}/${stage.total}` : String(stage.done), ...columns.map((column) => cell(column, stage.cost))]);
-  rows.push({total: true, cells: ["All stages", "", "", ...columns.map((column) => column.format(column.sum))]});
   const sources = [...new Set(run.stages.map((stage) => stage.cost.joules_source).filter(Boolean))];
-  return [table("", ["Stage", "State", "Steps", ...columns.map((column) => capital(column.title))], rows, {label: "cost by stage"}),
+  return [costRows(run, TIME_COLUMNS, "seconds by stage and phase"), el("div", {style: {marginTop: "14px"}}, costRows(run, WORK_COLUMNS, "tokens, work and energy by stage")),
     sources.length ? el("p", {class: "soft small"}, "Energy: " + sources.join(", ") + ".") : null,
     run.ledger ? null : el("p", {class: "soft small"}, "Without ledger.jsonl: seconds as each stage reports them, loading left out.")];
 }
