@@ -301,11 +301,20 @@ TEST(Graph, MistakesOfPreferenceStagesNameTheirPlace) {
   expect("samples: 8", "samples: 1", {"pipeline.2.samples is 1", "at least 2 with keep: pairs"});
   expect("stage: taste", "stage: pairs", {"pipeline.4.preference.stage is pairs", "kind reward_model: taste"});
   expect("last_steps: 2", "last_steps: 5", {"last_steps is 5"});
+  expect("last_steps: 2}", "last_steps: 2}\n    reward_weights: {formt: 1}", {"pipeline.4.reward_weights.formt", "accuracy, format"});
   expect("eval_fraction: 0.3", "loss: pairs", {"pipeline.3.loss is pairs", "pairwise, pointwise"});
   expect("path: export/rl\n", "path: ../rl\n", {"pipeline.6.path is \"../rl\"", "below the run directory"});
   expect("path: export/rl\n", "path: /tmp/rl\n", {"below the run directory"});
   expect("dtype: bf16", "dtype: q8_0", {"pipeline.6.dtype is q8_0", "f32, f16, bf16"});
   expect("from: zero\n    data", "from: taste\n    data", {"pipeline.3.from is taste", "an earlier stage that has weights"});
+}
+
+TEST(Graph, AStageCanWeighTheRewardsPartsOtherwise) {
+  const Folder folder("graph_weights");
+  const auto config = RunConfig::load(write_preferences(folder, "last_steps: 2}", "last_steps: 2}\n    reward_weights: {format: 0}"), {});
+  EXPECT_EQ(config.stages[1].reward->parts[1].weight, 0.2);
+  EXPECT_EQ(config.stages[4].reward->parts[0].weight, 1.0);
+  EXPECT_EQ(config.stages[4].reward->parts[1].weight, 0.0);
 }
 
 TEST(Graph, NothingKeptIsAnErrorOfThatStage) {
