@@ -72,10 +72,13 @@ class Process {
 
 void pause_s(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
 
-bool checkpoint_is_being_written(const path& run_dir) {
+// By the process that began at `since`: what a killed one left half-written is older.
+bool checkpoint_is_being_written(const path& run_dir, std::filesystem::file_time_type since) {
   std::error_code error;
   for (std::filesystem::recursive_directory_iterator it(run_dir / "checkpoints", error), end; !error && it != end; it.increment(error)) {
-    if (it->path().filename().string().ends_with(".partial")) return true;
+    if (!it->path().filename().string().ends_with(".partial")) continue;
+    std::error_code gone;
+    if (it->last_write_time(gone) > since && !gone) return true;
   }
   return false;
 }
@@ -95,6 +98,7 @@ Kills run_killed(const VerifyResumeOptions& o, const path& run_dir, const path& 
   const std::vector<std::string> again{o.program.string(), "resume", run_dir.string()};
   Kills kills;
   while (true) {
+    const auto since = std::filesystem::file_time_type::clock::now();
     Process process(std::filesystem::exists(run_dir / "config.yaml") ? again : first, log);
     if (kills.total >= o.kills) {
       if (const int code = process.wait(); code != 0) fail_run(log, code);
@@ -106,14 +110,14 @@ Kills run_killed(const VerifyResumeOptions& o, const path& run_dir, const path& 
     // kill. Attempts that are killed before their first checkpoint cost nothing but time.
     const double moment = draw_uniform({.seed = o.seed, .stream = Stream::kTest, .sample = i}) * 1.5 * unbroken_s / static_cast<double>(o.kills);
     const double start_s = monotonic_s();
-    while (!process.ended() && (monotonic_s() - start_s < moment || (in_checkpoint && !checkpoint_is_being_written(run_dir)))) {
+    while (!process.ended() && (monotonic_s() - start_s < moment || (in_checkpoint && !checkpoint_is_being_written(run_dir, since)))) {
       pause_s(in_checkpoint && monotonic_s() - start_s >= moment ? 0.0002 : 0.01);
     }
     if (process.ended()) {
       if (const int code = process.wait(); code != 0) fail_run(log, code);
       return kills;
     }
-    const bool hit = checkpoint_is_being_written(run_dir);
+    const bool hit = checkpoint_is_being_written(run_dir, since);
     process.kill();
     ++kills.total;
     kills.in_checkpoint += hit ? 1 : 0;
