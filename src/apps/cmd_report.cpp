@@ -14,23 +14,30 @@ void add_report_command(CLI::App& app, Action& action) {
     std::vector<std::string> run_dirs;
     std::string out;
   };
-  auto* command = app.add_subcommand("report", "one HTML page of a run, or of two side by side: curves, samples, evaluation, cost, alarms");
+  auto* command = app.add_subcommand(
+      "report", "one HTML page of a run, or of two side by side: curves, samples, evaluation, cost, alarms");
   const auto options = std::make_shared<Options>();
-  command->add_option("run_dir", options->run_dirs, "one or two folders that `r1 run` made; a run may still be going on")
+  command
+      ->add_option("run_dir", options->run_dirs,
+                   "one or two folders that `r1 run` made; a run may still be going on")
       ->required()
       ->expected(1, 2);
-  command->add_option("--out", options->out, "file to write; by default report.html in the run's folder, of two runs "
-                                             "report_vs_<second>.html in the first's");
-  set_examples(*command,
-               "  r1 report runs/tiny_r1_zero\n"
-               "  r1 report runs/tiny_r1_zero runs/second              the same curves overlaid, the tables beside each other\n"
-               "  watch -n 60 r1 report runs/tiny_r1_zero              while it trains; reload the page\n"
-               "The page needs no network and no other file. The accuracy by stage and the alarms are printed too.\n");
+  command->add_option("--out", options->out,
+                      "file to write; by default report.html in the run's folder, of two runs "
+                      "report_vs_<second>.html in the first's");
+  set_examples(
+      *command,
+      "  r1 report runs/tiny_r1_zero\n"
+      "  r1 report runs/tiny_r1_zero runs/second              the same curves overlaid, the tables beside "
+      "each other\n"
+      "  watch -n 60 r1 report runs/tiny_r1_zero              while it trains; reload the page\n"
+      "The page needs no network and no other file. The accuracy by stage and the alarms are printed too.\n");
   command->callback([options, &action] {
     action = [options] {
       const std::vector<std::filesystem::path> dirs(options->run_dirs.begin(), options->run_dirs.end());
       const auto written = report::write_report(dirs, nullptr, options->out);
-      print(cat(written.table, "report  ", written.html.string(), " (", human_bytes(static_cast<double>(written.bytes)), ")\n"));
+      print(cat(written.table, "report  ", written.html.string(), " (",
+                human_bytes(static_cast<double>(written.bytes)), ")\n"));
       return 0;
     };
   });

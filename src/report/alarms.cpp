@@ -44,7 +44,8 @@ void not_finite(const StageRecord& stage, std::vector<Alarm>& out) {
       ++count;
     }
     if (!first) continue;
-    out.push_back({"not finite", stage.name, *first, last, cat(name, " is NaN or infinite in ", count, " rows, first at step ", *first)});
+    out.push_back({"not finite", stage.name, *first, last,
+                   cat(name, " is NaN or infinite in ", count, " rows, first at step ", *first)});
   }
 }
 
@@ -63,8 +64,8 @@ void mismatch(const RunRecord& run, const StageRecord& stage, std::vector<Alarm>
   }
   if (!first) return;
   out.push_back({"mismatch", stage.name, *first, last,
-                 cat("|logprob(trainer) - logprob(sampler)| is up to ", number(largest), " nats in ", count, " of ", series.size(),
-                     " rollouts, first at step ", *first, "; expected: exactly 0")});
+                 cat("|logprob(trainer) - logprob(sampler)| is up to ", number(largest), " nats in ", count,
+                     " of ", series.size(), " rollouts, first at step ", *first, "; expected: exactly 0")});
 }
 
 // Both series at the steps that both have, finite in both: a part may be paid in the last steps alone.
@@ -85,11 +86,18 @@ std::pair<Series, Series> at_common_steps(const Series& a, const Series& b) {
   return out;
 }
 
-// The config's parts, and those that only this stage has (a reward model's score).
+// The config's parts with the weights of this stage, and those that only this stage has (a reward model's
+// score).
 std::vector<RewardPart> parts_of(const RunRecord& run, const StageRecord& stage) {
   auto parts = run.parts;
-  for (const auto& input : stage.inputs) {
-    if (input.key == "preference.stage") parts.push_back({input.stage, "reward_model", 1});
+  for (const auto& [name, weight] : stage.reward_weights) {
+    const auto part =
+        std::find_if(parts.begin(), parts.end(), [&, n = name](const RewardPart& p) { return p.name == n; });
+    if (part == parts.end()) {
+      parts.push_back({name, "", weight});
+    } else {
+      part->weight = weight;
+    }
   }
   return parts;
 }
@@ -110,11 +118,13 @@ void reward_without_accuracy(const RunRecord& run, const StageRecord& stage, std
         b.mean *= direction;
         const double gain = b.mean - a.mean;
         if (gain <= most || !rises(a, b, kPartRise)) continue;
-        if (accuracy[i].mean >= kAccuracyCeiling || accuracy[j].mean - accuracy[i].mean >= kAccuracyRise) continue;
+        if (accuracy[i].mean >= kAccuracyCeiling || accuracy[j].mean - accuracy[i].mean >= kAccuracyRise)
+          continue;
         most = gain;
         found = Alarm{"reward without accuracy", stage.name, windows[i].from_step, windows[j].to_step,
-                      cat("part ", part.name, " goes from ", number(windows[i].mean), " to ", number(windows[j].mean), ", while ",
-                          run.answer_part(), " goes from ", number(accuracy[i].mean), " to ", number(accuracy[j].mean))};
+                      cat("part ", part.name, " goes from ", number(windows[i].mean), " to ",
+                          number(windows[j].mean), ", while ", run.answer_part(), " goes from ",
+                          number(accuracy[i].mean), " to ", number(accuracy[j].mean))};
       }
     }
     if (found) out.push_back(*found);
@@ -131,10 +141,15 @@ void length_explodes(const RunRecord& run, const StageRecord& stage, std::vector
     const bool cut = !truncated.empty() && truncated[j].mean - truncated[0].mean >= kTruncatedRise;
     if (!no_gain && !cut) continue;
     std::string why;
-    if (no_gain) why += cat(", while ", run.answer_part(), " goes from ", number(accuracy[0].mean), " to ", number(accuracy[j].mean));
-    if (cut) why += cat(", and ", percent(truncated[j].mean), " are cut at the limit (", percent(truncated[0].mean), " at first)");
+    if (no_gain)
+      why += cat(", while ", run.answer_part(), " goes from ", number(accuracy[0].mean), " to ",
+                 number(accuracy[j].mean));
+    if (cut)
+      why += cat(", and ", percent(truncated[j].mean), " are cut at the limit (", percent(truncated[0].mean),
+                 " at first)");
     out.push_back({"length explodes", stage.name, length[0].from_step, length[j].to_step,
-                   cat("completions grow from ", number(length[0].mean), " to ", number(length[j].mean), " tokens", why)});
+                   cat("completions grow from ", number(length[0].mean), " to ", number(length[j].mean),
+                       " tokens", why)});
     return;
   }
 }
@@ -143,10 +158,12 @@ void entropy_collapses(const RunRecord& run, const StageRecord& stage, std::vect
   const auto entropy = fifths(stage.find("entropy")), accuracy = fifths(accuracy_of(run, stage));
   if (entropy.empty() || entropy.back().mean >= kEntropyFactor * entropy.front().mean) return;
   if (!accuracy.empty() && accuracy.back().mean >= kEntropyAccuracy) return;
-  const auto reached = accuracy.empty() ? std::string() : cat(", with ", run.answer_part(), " at ", number(accuracy.back().mean));
+  const auto reached = accuracy.empty()
+                           ? std::string()
+                           : cat(", with ", run.answer_part(), " at ", number(accuracy.back().mean));
   out.push_back({"entropy collapses", stage.name, entropy.back().from_step, entropy.back().to_step,
-                 cat("entropy goes from ", number(entropy.front().mean), " to ", number(entropy.back().mean), " nats per token", reached,
-                     ": the samples of a group become alike and teach little")});
+                 cat("entropy goes from ", number(entropy.front().mean), " to ", number(entropy.back().mean),
+                     " nats per token", reached, ": the samples of a group become alike and teach little")});
 }
 
 void repetition(const StageSamples& samples, std::vector<Alarm>& out) {
@@ -162,8 +179,8 @@ void repetition(const StageSamples& samples, std::vector<Alarm>& out) {
   }
   if (!first) return;
   out.push_back({"repetition", samples.stage, *first, last,
-                 cat("up to ", percent(most), " of the completions repeat themselves, in ", files, " of ", samples.signs.size(),
-                     " step files that were read, first at step ", *first)});
+                 cat("up to ", percent(most), " of the completions repeat themselves, in ", files, " of ",
+                     samples.signs.size(), " step files that were read, first at step ", *first)});
 }
 
 }  // namespace
@@ -181,7 +198,8 @@ std::vector<Fifth> fifths(const Series& series) {
     const auto n = static_cast<double>(window.count);
     for (size_t i = begin; i < end; ++i) window.mean += finite.values[i] / n;
     double squares = 0;
-    for (size_t i = begin; i < end; ++i) squares += (finite.values[i] - window.mean) * (finite.values[i] - window.mean);
+    for (size_t i = begin; i < end; ++i)
+      squares += (finite.values[i] - window.mean) * (finite.values[i] - window.mean);
     window.error = std::sqrt(squares / (n - 1) / n);
     windows.push_back(window);
   }

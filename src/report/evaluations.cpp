@@ -29,15 +29,19 @@ std::vector<Evaluation> evaluations_of(const StageRecord& stage) {
     e.accuracy = accuracy.values[i];
     e.problems = or_zero(value_at(stage.find("eval_problems"), e.step));
     e.interval = wilson_interval(e.accuracy, e.problems);
-    const double low = value_at(stage.find("eval_accuracy_low"), e.step), high = value_at(stage.find("eval_accuracy_high"), e.step);
+    const double low = value_at(stage.find("eval_accuracy_low"), e.step),
+                 high = value_at(stage.find("eval_accuracy_high"), e.step);
     if (std::isfinite(low) && std::isfinite(high)) e.interval = {low, high};
     e.tokens_mean = value_at(stage.find("eval_tokens_mean"), e.step);
     e.truncated = value_at(stage.find("eval_truncated"), e.step);
     for (const auto& [name, series] : stage.series) {
-      if (name.starts_with(prefix)) e.parts.emplace_back(name.substr(prefix.size()), value_at(series, e.step));
+      if (name.starts_with(prefix))
+        e.parts.emplace_back(name.substr(prefix.size()), value_at(series, e.step));
       if (name.ends_with("_low") || name.ends_with("_high")) continue;
-      if (name.starts_with("eval_pass_at_")) e.votes.emplace_back("pass@" + name.substr(13), value_at(series, e.step));
-      if (name.starts_with("eval_cons_at_")) e.votes.emplace_back("cons@" + name.substr(13), value_at(series, e.step));
+      if (name.starts_with("eval_pass_at_"))
+        e.votes.emplace_back("pass@" + name.substr(13), value_at(series, e.step));
+      if (name.starts_with("eval_cons_at_"))
+        e.votes.emplace_back("cons@" + name.substr(13), value_at(series, e.step));
     }
     out.push_back(std::move(e));
   }

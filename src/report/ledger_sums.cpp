@@ -47,7 +47,8 @@ bool add_ledger(RunRecord& run) {
   std::set<std::string> unknown;
   const bool whole = read_rows(file, [&](int64_t, const nlohmann::json& line) {
     const auto name = text_of(line, "stage");
-    const auto stage = std::find_if(run.stages.begin(), run.stages.end(), [&](const StageRecord& s) { return s.name == name; });
+    const auto stage = std::find_if(run.stages.begin(), run.stages.end(),
+                                    [&](const StageRecord& s) { return s.name == name; });
     if (stage == run.stages.end()) {
       unknown.insert(name.empty() ? "(none)" : name);
     } else {
@@ -60,8 +61,9 @@ bool add_ledger(RunRecord& run) {
     stage.cost.joules_source = join({own.begin(), own.end()}, " + ");
   }
   if (!unknown.empty()) {
-    run.notes.push_back(cat("ledger.jsonl names stages that the config does not have, left out of the tables: ",
-                            join({unknown.begin(), unknown.end()}, ", ")));
+    run.notes.push_back(
+        cat("ledger.jsonl names stages that the config does not have, left out of the tables: ",
+            join({unknown.begin(), unknown.end()}, ", ")));
   }
   return true;
 }
@@ -70,7 +72,8 @@ void add_costs_of_metrics(StageRecord& stage) {
   auto& cost = stage.cost;
   for (const char* phase : {"rollout", "reward", "update", "eval"}) {
     const auto name = std::string(phase) + "_seconds";
-    const double seconds = stage.summary.is_object() ? number_of(stage.summary, name.c_str(), 0) : finite_sum(stage.find(name));
+    const double seconds =
+        stage.summary.is_object() ? number_of(stage.summary, name.c_str(), 0) : finite_sum(stage.find(name));
     if (seconds > 0) cost.seconds[phase] = seconds;
   }
   double phases = 0;
@@ -85,8 +88,8 @@ void add_costs_of_metrics(StageRecord& stage) {
   if (cost.wall_seconds > phases && phases > 0) cost.seconds["other"] = cost.wall_seconds - phases;
   cost.device_seconds = cost.wall_seconds;
   cost.tokens_out = finite_sum(stage.find("generated_tokens"));
-  cost.trained_tokens =
-      stage.summary.is_object() ? number_of(stage.summary, "trained_tokens", 0) : finite_sum(stage.find("trained_tokens"));
+  cost.trained_tokens = stage.summary.is_object() ? number_of(stage.summary, "trained_tokens", 0)
+                                                  : finite_sum(stage.find("trained_tokens"));
 }
 
 }  // namespace r1::report

@@ -61,7 +61,8 @@ std::string make_page(const std::string& title, const nlohmann::ordered_json& da
   const std::string_view skeleton = page_skeleton();
   std::string page;
   for (size_t begin = 0; begin < skeleton.size();) {
-    const size_t open = skeleton.find("{{", begin), close = open == std::string_view::npos ? open : skeleton.find("}}", open);
+    const size_t open = skeleton.find("{{", begin),
+                 close = open == std::string_view::npos ? open : skeleton.find("}}", open);
     if (close == std::string_view::npos) {
       page += skeleton.substr(begin);
       break;

@@ -13,7 +13,8 @@ namespace {
 
 constexpr size_t kConfigBytes = 64 << 10;
 
-// Six significant digits, and whole numbers without a point: half the bytes of the exact form. Not finite: null.
+// Six significant digits, and whole numbers without a point: half the bytes of the exact form. Not finite:
+// null.
 ordered_json brief(double value) {
   if (!std::isfinite(value)) return nullptr;
   if (value == std::floor(value) && std::fabs(value) < 1e15) return static_cast<int64_t>(value);
@@ -96,7 +97,8 @@ ordered_json stage_json(const StageRecord& stage, const StageSamples* samples, s
                    {"evaluations", evaluations_json(stage)},
                    {"series", std::move(series)}};
   for (const char* key : {"sampled", "passed", "kept", "problems", "solved_problems"}) {
-    if (stage.summary.is_object() && stage.summary.contains(key) && stage.summary[key].is_number()) out[key] = stage.summary[key];
+    if (stage.summary.is_object() && stage.summary.contains(key) && stage.summary[key].is_number())
+      out[key] = stage.summary[key];
   }
   return out;
 }
@@ -121,10 +123,16 @@ std::vector<size_t> curve_lengths(const RunContents& contents) {
 
 ordered_json run_json(const RunContents& contents, size_t max_points, const nlohmann::json& costs) {
   const auto& run = contents.run;
-  ordered_json stages = ordered_json::array(), alarms = ordered_json::array(), samples = ordered_json::array(), parts = ordered_json::array();
-  for (const auto& stage : run.stages) stages.push_back(stage_json(stage, samples_of(contents, stage.name), max_points));
+  ordered_json stages = ordered_json::array(), alarms = ordered_json::array(),
+               samples = ordered_json::array(), parts = ordered_json::array();
+  for (const auto& stage : run.stages)
+    stages.push_back(stage_json(stage, samples_of(contents, stage.name), max_points));
   for (const auto& alarm : contents.alarms) {
-    alarms.push_back({{"rule", alarm.rule}, {"stage", alarm.stage}, {"from", alarm.from_step}, {"to", alarm.to_step}, {"text", alarm.text}});
+    alarms.push_back({{"rule", alarm.rule},
+                      {"stage", alarm.stage},
+                      {"from", alarm.from_step},
+                      {"to", alarm.to_step},
+                      {"text", alarm.text}});
   }
   for (const auto& texts : contents.samples) {
     samples.push_back({{"stage", texts.stage},
@@ -133,7 +141,8 @@ ordered_json run_json(const RunContents& contents, size_t max_points, const nloh
                        {"groups_read", texts.groups_read},
                        {"groups", texts.groups}});
   }
-  for (const auto& part : run.parts) parts.push_back({{"name", part.name}, {"kind", part.kind}, {"weight", part.weight}});
+  for (const auto& part : run.parts)
+    parts.push_back({{"name", part.name}, {"kind", part.kind}, {"weight", part.weight}});
   size_t cut = 0;
   return {{"name", run.name},
           {"dir", run.dir.string()},

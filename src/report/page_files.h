@@ -4,10 +4,12 @@
 
 namespace r1::report {
 
-// The files of page/, embedded when the program is built (cmake/Embed.cmake writes the source that defines the names in `embedded`).
+// The files of page/, embedded when the program is built (cmake/Embed.cmake writes the source that defines
+// the names in `embedded`).
 namespace embedded {
 extern const std::string_view page_html, style_css;
-extern const std::string_view dom_js, chart_js, graph_js, overview_js, curves_js, tables_js, samples_js, main_js;
+extern const std::string_view dom_js, chart_js, graph_js, overview_js, curves_js, tables_js, samples_js,
+    main_js;
 }  // namespace embedded
 
 inline std::string_view page_skeleton() { return embedded::page_html; }

@@ -13,12 +13,13 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr size_t kPointsPerCurve = 1000;
-constexpr size_t kPointBudget = 120'000;   // of all curves of all runs: about 15 bytes each
+constexpr size_t kPointBudget = 120'000;  // of all curves of all runs: about 15 bytes each
 constexpr size_t kSampleBytes = 2'000'000;
 
 fs::path default_name(const std::vector<fs::path>& run_dirs) {
   if (run_dirs.size() == 1) return run_dirs[0] / "report.html";
-  return run_dirs[0] / cat("report_vs_", fs::absolute(run_dirs[1]).lexically_normal().filename().string(), ".html");
+  return run_dirs[0] /
+         cat("report_vs_", fs::absolute(run_dirs[1]).lexically_normal().filename().string(), ".html");
 }
 
 std::string page_of(const std::vector<RunContents>& runs, const nlohmann::json& costs, size_t point_budget) {
@@ -58,8 +59,10 @@ bool halve_samples(std::vector<RunContents>& runs) {
 
 }  // namespace
 
-WrittenReport write_report(const std::vector<fs::path>& run_dirs, const nlohmann::json& costs, const fs::path& out) {
-  if (run_dirs.empty() || run_dirs.size() > 2) throw Error(cat("a report of ", run_dirs.size(), " runs; accepted: 1 or 2"));
+WrittenReport write_report(const std::vector<fs::path>& run_dirs, const nlohmann::json& costs,
+                           const fs::path& out) {
+  if (run_dirs.empty() || run_dirs.size() > 2)
+    throw Error(cat("a report of ", run_dirs.size(), " runs; accepted: 1 or 2"));
   WrittenReport written;
   std::vector<RunContents> runs;
   for (const auto& dir : run_dirs) {
@@ -82,8 +85,10 @@ WrittenReport write_report(const std::vector<fs::path>& run_dirs, const nlohmann
   written.html = out.empty() ? default_name(run_dirs) : out;
   written.bytes = page.size();
   if (page.size() > kMaxPageBytes) {
-    throw Error(cat(written.html.string(), ": the page would have ", human_bytes(static_cast<double>(page.size())), "; accepted: ",
-                    human_bytes(static_cast<double>(kMaxPageBytes)), ". The run has too many stages or figures for one page."));
+    throw Error(cat(written.html.string(), ": the page would have ",
+                    human_bytes(static_cast<double>(page.size())),
+                    "; accepted: ", human_bytes(static_cast<double>(kMaxPageBytes)),
+                    ". The run has too many stages or figures for one page."));
   }
   write_file_atomic(written.html, page);
   return written;

@@ -29,8 +29,10 @@ bool read_rows(const std::filesystem::path& file, const std::function<void(int64
       return false;
     } else {
       const json shown = std::string(words.substr(0, 60));
-      throw Error(cat(file.string(), ":", line, ": no JSON object: ", shown.dump(-1, ' ', true, json::error_handler_t::replace),
-                      words.size() > 60 ? "..." : "", "; accepted: one JSON object per line.\n  Remove the line; the rest can be read."));
+      throw Error(cat(file.string(), ":", line,
+                      ": no JSON object: ", shown.dump(-1, ' ', true, json::error_handler_t::replace),
+                      words.size() > 60 ? "..." : "",
+                      "; accepted: one JSON object per line.\n  Remove the line; the rest can be read."));
     }
   }
   return true;

@@ -28,11 +28,13 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, error);
 }
 
-// Whether a process holds the run directory's lock. It is looked up, not tried: trying would refuse a resume of the same moment.
+// Whether a process holds the run directory's lock. It is looked up, not tried: trying would refuse a resume
+// of the same moment.
 bool is_locked(const fs::path& lock) {
   struct stat status;
   if (::stat(lock.c_str(), &status) != 0) return false;
-  // "1: FLOCK  ADVISORY  WRITE 4711 08:01:123456 0 EOF"; the device of an overlay is not the one that stat tells.
+  // "1: FLOCK  ADVISORY  WRITE 4711 08:01:123456 0 EOF"; the device of an overlay is not the one that stat
+  // tells.
   const auto id = cat(":", status.st_ino, " ");
   std::ifstream locks("/proc/locks");
   for (std::string line; std::getline(locks, line);) {
@@ -61,11 +63,13 @@ void read_metrics(RunRecord& run) {
   const bool whole = read_rows(file, [&](int64_t line, const json& row) {
     const auto step = row.find("step");
     if (step == row.end() || !step->is_number()) {
-      throw Error(cat(file.string(), ":", line, ": a row without a step; accepted: {\"stage\": \"grpo\", \"step\": 10, ...}.\n  ",
+      throw Error(cat(file.string(), ":", line,
+                      ": a row without a step; accepted: {\"stage\": \"grpo\", \"step\": 10, ...}.\n  ",
                       "Remove the line; the rest can be read."));
     }
     const auto name = text_of(row, "stage");
-    const auto stage = std::find_if(run.stages.begin(), run.stages.end(), [&](const StageRecord& s) { return s.name == name; });
+    const auto stage = std::find_if(run.stages.begin(), run.stages.end(),
+                                    [&](const StageRecord& s) { return s.name == name; });
     if (stage == run.stages.end()) {
       unknown.insert(name.empty() ? "(none)" : name);
       return;
@@ -101,10 +105,12 @@ void read_log(RunRecord& run) {
 void read_stage(RunRecord& run, StageRecord& stage) {
   const auto folder = run.dir / "stages";
   stage.summary = read_json(folder / (stage.name + ".json"), run.notes);
-  const bool begun = is_there(folder / (stage.name + ".begun.json")) || stage.steps_done > 0 || !stage.series.empty();
+  const bool begun =
+      is_there(folder / (stage.name + ".begun.json")) || stage.steps_done > 0 || !stage.series.empty();
   if (stage.summary.is_object()) {
     stage.state = StageState::kFinished;
-    stage.steps_done = static_cast<int64_t>(number_of(stage.summary, "steps", static_cast<double>(stage.steps_done)));
+    stage.steps_done =
+        static_cast<int64_t>(number_of(stage.summary, "steps", static_cast<double>(stage.steps_done)));
     if (stage.steps_total == 0) stage.steps_total = stage.steps_done;
   } else if (begun) {
     stage.state = run.locked ? StageState::kRunning : StageState::kStopped;
@@ -160,7 +166,8 @@ std::vector<std::string> RunRecord::format_parts() const {
 
 RunRecord read_run(const fs::path& dir) {
   if (!is_there(dir / "config.yaml")) {
-    throw Error(cat(dir.string(), ": no run directory (", is_there(dir) ? "it has no config.yaml" : "it does not exist",
+    throw Error(cat(dir.string(), ": no run directory (",
+                    is_there(dir) ? "it has no config.yaml" : "it does not exist",
                     "); accepted: a folder with config.yaml that `r1 run` made."));
   }
   RunRecord run;
@@ -176,7 +183,8 @@ RunRecord read_run(const fs::path& dir) {
   run.locked = is_locked(dir / "lock");
   run.written_s = modified_s(dir / "metrics.jsonl");
   const auto starts = read_json(dir / "run.json", run.notes);
-  if (starts.is_object() && starts.contains("starts") && starts["starts"].is_array()) run.starts = starts["starts"];
+  if (starts.is_object() && starts.contains("starts") && starts["starts"].is_array())
+    run.starts = starts["starts"];
   read_metrics(run);
   run.has_ledger = add_ledger(run);
   for (auto& stage : run.stages) {

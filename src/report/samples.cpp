@@ -4,12 +4,12 @@
 #include <charconv>
 #include <map>
 
-#include "page.h"
 #include "r1/report/text_signs.h"
 #include "r1/util/error.h"
 #include "r1/util/jsonl.h"
 #include "r1/util/strings.h"
 #include "row_file.h"
+#include "sample_choice.h"
 
 namespace r1::report {
 namespace fs = std::filesystem;
@@ -47,7 +47,8 @@ std::vector<StepFile> chosen_files(std::vector<StepFile> files, const SampleLimi
   for (const auto& file : files) bytes += file.bytes;
   size_t count = limits.files_per_stage;
   if (bytes > limits.packed_bytes_per_stage) {
-    const auto fitting = static_cast<double>(files.size()) * static_cast<double>(limits.packed_bytes_per_stage) / static_cast<double>(bytes);
+    const auto fitting = static_cast<double>(files.size()) *
+                         static_cast<double>(limits.packed_bytes_per_stage) / static_cast<double>(bytes);
     count = std::clamp<size_t>(static_cast<size_t>(fitting), 2, count);
   }
   std::vector<StepFile> chosen;
@@ -66,8 +67,12 @@ class StepReader {
     const auto [it, is_new] = places_.try_emplace(key, groups_.size());
     if (is_new) {
       size_t cut = 0;
-      groups_.push_back({{"stage", stage_}, {"step", step_}, {"id", id}, {"gold", shorten(text_of(row, "gold"), 500, cut)},
-                         {"prompt", shorten(text_of(row, "prompt"), limits_.text_bytes, cut)}, {"completions", json::array()}});
+      groups_.push_back({{"stage", stage_},
+                         {"step", step_},
+                         {"id", id},
+                         {"gold", shorten(text_of(row, "gold"), 500, cut)},
+                         {"prompt", shorten(text_of(row, "prompt"), limits_.text_bytes, cut)},
+                         {"completions", json::array()}});
     }
     auto& completions = groups_[it->second]["completions"];
     if (row.contains("chosen")) {
@@ -123,8 +128,9 @@ class StepReader {
       any_right |= right;
       any_judged |= judged;
       if (right || !judged || format_parts_.empty() || !c["parts"].is_object()) continue;
-      format_only |= std::all_of(format_parts_.begin(), format_parts_.end(),
-                                 [&](const std::string& name) { return number_of(c["parts"], name.c_str(), 0) >= 1; });
+      format_only |= std::all_of(format_parts_.begin(), format_parts_.end(), [&](const std::string& name) {
+        return number_of(c["parts"], name.c_str(), 0) >= 1;
+      });
     }
     group["all_wrong"] = any_judged && !any_right;
     group["format_only"] = format_only;
@@ -133,7 +139,9 @@ class StepReader {
   static bool is_mixed(const json& group) {
     if (group["all_wrong"] == true) return false;
     const auto& all = group["completions"];
-    return std::any_of(all.begin(), all.end(), [](const json& c) { return c["verdict"] != "right" && c["verdict"] != "kept" && c["verdict"] != "chosen"; });
+    return std::any_of(all.begin(), all.end(), [](const json& c) {
+      return c["verdict"] != "right" && c["verdict"] != "kept" && c["verdict"] != "chosen";
+    });
   }
 
   std::vector<json> ranked() {
@@ -166,105 +174,7 @@ class StepReader {
   int64_t completions_ = 0, reflective_ = 0, repetitive_ = 0;
 };
 
-using GroupsOfFiles = std::vector<std::vector<json>>;  // [file][rank]
-
-// The indices below `size` such that every beginning of the list is spread: the ends, then middles of what is left.
-std::vector<size_t> spread_order(size_t size) {
-  std::vector<size_t> order;
-  if (size > 0) order.push_back(0);
-  if (size > 1) order.push_back(size - 1);
-  std::vector<std::pair<size_t, size_t>> gaps{{0, size - 1}};
-  for (size_t g = 0; g < gaps.size() && order.size() < size; ++g) {
-    const auto [low, high] = gaps[g];
-    if (high - low < 2) continue;
-    const size_t middle = (low + high) / 2;
-    order.push_back(middle);
-    gaps.emplace_back(low, middle);
-    gaps.emplace_back(middle, high);
-  }
-  return order;
-}
-
-struct Choice {
-  size_t stage, file, rank;
-};
-
-// One group of every stage in turn, of files spread over its steps, rank by rank, while the bytes last.
-std::vector<Choice> fitting(const std::vector<GroupsOfFiles>& stages, const SampleLimits& limits) {
-  std::vector<std::vector<size_t>> orders;
-  size_t most_files = 0, used = 0;
-  for (const auto& files : stages) {
-    orders.push_back(spread_order(files.size()));
-    most_files = std::max(most_files, files.size());
-  }
-  std::vector<Choice> chosen;
-  for (size_t rank = 0; rank < limits.groups_per_file; ++rank) {
-    for (size_t k = 0; k < most_files; ++k) {
-      for (size_t s = 0; s < stages.size(); ++s) {
-        if (k >= orders[s].size() || rank >= stages[s][orders[s][k]].size()) continue;
-        const size_t bytes = script_safe_json(stages[s][orders[s][k]][rank]).size();
-        if (used + bytes > limits.total_bytes) continue;
-        used += bytes;
-        chosen.push_back({s, orders[s][k], rank});
-      }
-    }
-  }
-  return chosen;
-}
-
-// Whether every stage has as many groups as it should, or all that it has.
-bool is_enough(const std::vector<Choice>& chosen, const std::vector<GroupsOfFiles>& stages, const SampleLimits& limits) {
-  for (size_t s = 0; s < stages.size(); ++s) {
-    size_t there = 0;
-    for (const auto& groups : stages[s]) there += groups.size();
-    const auto taken = std::count_if(chosen.begin(), chosen.end(), [&](const Choice& c) { return c.stage == s; });
-    if (static_cast<size_t>(taken) < std::min(there, limits.groups_per_stage)) return false;
-  }
-  return true;
-}
-
-void shorten_texts(std::vector<GroupsOfFiles>& stages, size_t limit) {
-  for (auto& files : stages) {
-    for (auto& groups : files) {
-      for (auto& group : groups) {
-        for (auto& completion : group["completions"]) {
-          const auto text = completion["text"].get<std::string>();
-          size_t cut = 0;
-          completion["text"] = shorten(text, limit, cut, completion["bytes"].get<size_t>());
-        }
-      }
-    }
-  }
-}
-
-void keep_fitting(std::vector<StageSamples>& stages, std::vector<GroupsOfFiles>& groups, const SampleLimits& limits) {
-  auto chosen = fitting(groups, limits);
-  for (size_t limit = limits.text_bytes / 2; limit >= limits.least_text_bytes && !is_enough(chosen, groups, limits); limit /= 2) {
-    shorten_texts(groups, limit);
-    chosen = fitting(groups, limits);
-  }
-  for (const auto& c : chosen) stages[c.stage].groups.push_back(std::move(groups[c.stage][c.file][c.rank]));
-  for (auto& stage : stages) {
-    std::sort(stage.groups.begin(), stage.groups.end(), [](const json& a, const json& b) {
-      return std::pair(a["step"].get<int64_t>(), a["place"].get<size_t>()) < std::pair(b["step"].get<int64_t>(), b["place"].get<size_t>());
-    });
-  }
-}
-
-bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; }
-
 }  // namespace
-
-std::string shorten(const std::string& text, size_t limit, size_t& cut, size_t original_bytes) {
-  const size_t size = std::max(original_bytes, text.size());
-  cut = 0;
-  if (size <= limit) return text;
-  size_t head = limit / 2, tail = text.size() - limit / 2;
-  while (head > 0 && continues_character(text[head])) --head;
-  while (tail < text.size() && continues_character(text[tail])) ++tail;
-  cut = size - head - (text.size() - tail);
-  return cat(text.substr(0, head), "\n[... ", cut, " bytes left out ...]\n", text.substr(tail));
-}
 
 std::vector<StageSamples> read_samples(RunRecord& run, const SampleLimits& limits) {
   std::vector<StageSamples> stages;

@@ -6,7 +6,8 @@ namespace r1::report {
 namespace {
 
 bool names_a_stage(const std::vector<StageRecord>& stages, const std::string& name) {
-  return std::any_of(stages.begin(), stages.end(), [&](const StageRecord& stage) { return stage.name == name; });
+  return std::any_of(stages.begin(), stages.end(),
+                     [&](const StageRecord& stage) { return stage.name == name; });
 }
 
 int64_t planned_steps(const ConfigNode& section, const std::string& kind) {
@@ -36,6 +37,14 @@ std::vector<StageRecord> read_stage_graph(const ConfigNode& config) {
     section.read("from", from);
     stage.steps_total = planned_steps(section, stage.kind);
     stage.inputs.push_back({from, "from"});
+    const auto weights = section.child("reward_weights");
+    for (const auto& part : weights.keys()) weights.read(part, stage.reward_weights[part]);
+    const auto preference =
+        section.child("preference");  // a reward model's score is a part under its stage's name
+    if (std::string scorer; preference.has("stage")) {
+      preference.read("stage", scorer);
+      preference.read("weight", stage.reward_weights.try_emplace(scorer, 1).first->second);
+    }
     for (const auto& [key, value] : section.leaves()) {
       const auto last = key.substr(key.rfind('.') == std::string::npos ? 0 : key.rfind('.') + 1);
       if (last == "name" || last == "kind" || key == "from" || !names_a_stage(stages, value)) continue;

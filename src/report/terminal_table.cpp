@@ -15,7 +15,8 @@ using Rows = std::vector<std::vector<std::string>>;
 
 // Characters of UTF-8 that a terminal shows.
 size_t width_of(const std::string& text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+  return static_cast<size_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
 }
 
 // Columns as wide as their widest cell; the first one to the left, the others to the right.
@@ -46,7 +47,8 @@ std::string percent(double share) {
 
 std::string accuracy_cell(const Evaluation& e) {
   char text[64];
-  std::snprintf(text, sizeof text, "%.1f %% [%.1f, %.1f]", 100 * e.accuracy, 100 * e.interval.low, 100 * e.interval.high);
+  std::snprintf(text, sizeof text, "%.1f %% [%.1f, %.1f]", 100 * e.accuracy, 100 * e.interval.low,
+                100 * e.interval.high);
   return text;
 }
 
@@ -59,15 +61,19 @@ std::string tokens_cell(double tokens) {
 
 std::string evaluation_table(const RunRecord& run) {
   const auto formats = run.format_parts();
-  Rows rows{{"held-out problems", "accuracy before", "after", "format", "after", "tokens", "after", "problems"}};
+  Rows rows{
+      {"held-out problems", "accuracy before", "after", "format", "after", "tokens", "after", "problems"}};
   for (const auto& stage : run.stages) {
     const auto all = evaluations_of(stage);
     if (all.empty()) continue;
     const auto &first = all.front(), &last = all.back();
-    const auto format = [&](const Evaluation& e) { return formats.empty() ? std::string("-") : percent(part_of(e, formats.front())); };
+    const auto format = [&](const Evaluation& e) {
+      return formats.empty() ? std::string("-") : percent(part_of(e, formats.front()));
+    };
     const bool one = all.size() == 1;
-    rows.push_back({stage.name, one ? "" : accuracy_cell(first), accuracy_cell(last), one ? "" : format(first), format(last),
-                    one ? "" : tokens_cell(first.tokens_mean), tokens_cell(last.tokens_mean), cat(last.problems)});
+    rows.push_back({stage.name, one ? "" : accuracy_cell(first), accuracy_cell(last),
+                    one ? "" : format(first), format(last), one ? "" : tokens_cell(first.tokens_mean),
+                    tokens_cell(last.tokens_mean), cat(last.problems)});
   }
   return rows.size() == 1 ? "" : aligned(rows) + "  (95 % Wilson intervals)\n\n";
 }
@@ -75,7 +81,8 @@ std::string evaluation_table(const RunRecord& run) {
 std::string stage_table(const RunRecord& run) {
   std::vector<std::string> phases;
   for (const char* phase : {"rollout", "reward", "update", "eval", "checkpoint", "load", "other"}) {
-    if (std::any_of(run.stages.begin(), run.stages.end(), [&](const StageRecord& s) { return s.cost.seconds.contains(phase); })) {
+    if (std::any_of(run.stages.begin(), run.stages.end(),
+                    [&](const StageRecord& s) { return s.cost.seconds.contains(phase); })) {
       phases.emplace_back(phase);
     }
   }
@@ -83,9 +90,11 @@ std::string stage_table(const RunRecord& run) {
   rows[0].insert(rows[0].end(), phases.begin(), phases.end());
   double total = 0;
   for (const auto& stage : run.stages) {
-    const auto steps = stage.steps_total > 0 ? cat(stage.steps_done, "/", stage.steps_total) : cat(stage.steps_done);
+    const auto steps =
+        stage.steps_total > 0 ? cat(stage.steps_done, "/", stage.steps_total) : cat(stage.steps_done);
     const double wall = stage.cost.wall_seconds;
-    rows.push_back({stage.name, stage.kind, state_name(stage.state), steps, wall > 0 ? human_seconds(wall) : "-"});
+    rows.push_back(
+        {stage.name, stage.kind, state_name(stage.state), steps, wall > 0 ? human_seconds(wall) : "-"});
     for (const auto& phase : phases) {
       const auto it = stage.cost.seconds.find(phase);
       rows.back().push_back(it == stage.cost.seconds.end() ? "-" : human_seconds(it->second));
@@ -100,7 +109,8 @@ std::string alarm_lines(const std::vector<Alarm>& alarms) {
   if (alarms.empty()) return "  no alarms\n";
   std::string out;
   for (const auto& alarm : alarms) {
-    out += cat("  ALARM ", alarm.stage, ", steps ", alarm.from_step, " to ", alarm.to_step, ": ", alarm.rule, "\n    ", alarm.text, "\n");
+    out += cat("  ALARM ", alarm.stage, ", steps ", alarm.from_step, " to ", alarm.to_step, ": ", alarm.rule,
+               "\n    ", alarm.text, "\n");
   }
   return out;
 }
@@ -118,7 +128,8 @@ std::string utc_text(double unix_s) {
 
 std::string terminal_table(const RunContents& contents) {
   const auto& run = contents.run;
-  std::string out = cat("run ", run.name, " (", run.dir.string(), "), as of ", utc_text(run.as_of_s), run.locked ? ", going on" : "", "\n\n");
+  std::string out = cat("run ", run.name, " (", run.dir.string(), "), as of ", utc_text(run.as_of_s),
+                        run.locked ? ", going on" : "", "\n\n");
   out += stage_table(run) + evaluation_table(run) + alarm_lines(contents.alarms);
   if (run.written_s == 0) out += "  no figures yet: metrics.jsonl is not there\n";
   for (const auto& note : run.notes) out += cat("  note: ", note, "\n");

@@ -36,7 +36,8 @@ const std::vector<std::string>& more_reflective_words() {
 }
 
 int64_t count_reflective_words(std::string_view text) {
-  static const std::unordered_set<std::string> words(paper_reflective_words().begin(), paper_reflective_words().end());
+  static const std::unordered_set<std::string> words(paper_reflective_words().begin(),
+                                                     paper_reflective_words().end());
   int64_t count = 0;
   std::string word;
   for (size_t i = 0; i <= text.size(); ++i) {

@@ -14,18 +14,22 @@ using r1::testing_support::slurp;
 using r1::testing_support::TempFolder;
 using testing_support::run_r1;
 
-const char* const kConfig = "name: small\nreward: {parts: {accuracy: {kind: exact_answer}}}\npipeline: [{name: rl, kind: grpo, steps: 4}]\n";
+const char* const kConfig =
+    "name: small\nreward: {parts: {accuracy: {kind: exact_answer}}}\npipeline: [{name: rl, kind: grpo, "
+    "steps: 4}]\n";
 
 TEST(Report, WritesThePageAndPrintsTheTable) {
   TempFolder folder;
   folder.write("a/config.yaml", kConfig);
-  folder.write("a/metrics.jsonl",
-               "{\"stage\":\"rl\",\"step\":0,\"eval_accuracy\":0.25,\"eval_problems\":100}\n"
-               "{\"stage\":\"rl\",\"step\":4,\"reward\":0.5,\"reward_accuracy\":0.5,\"logprob_error_max\":1e-6}\n"
-               "{\"stage\":\"rl\",\"step\":4,\"eval_accuracy\":0.75,\"eval_problems\":100}\n{\"stage\":\"rl\",\"st");
+  folder.write(
+      "a/metrics.jsonl",
+      "{\"stage\":\"rl\",\"step\":0,\"eval_accuracy\":0.25,\"eval_problems\":100}\n"
+      "{\"stage\":\"rl\",\"step\":4,\"reward\":0.5,\"reward_accuracy\":0.5,\"logprob_error_max\":1e-6}\n"
+      "{\"stage\":\"rl\",\"step\":4,\"eval_accuracy\":0.75,\"eval_problems\":100}\n{\"stage\":\"rl\",\"st");
   const auto one = run_r1({"report", folder / "a"});
   EXPECT_EQ(one.exit_code, 0) << one.err;
-  for (const char* part : {"run small", "25.0 % [17.5, 34.3]", "75.0 % [65.7, 82.5]", "ALARM rl, steps 4 to 4: mismatch", "half a line", "a/report.html"}) {
+  for (const char* part : {"run small", "25.0 % [17.5, 34.3]", "75.0 % [65.7, 82.5]",
+                           "ALARM rl, steps 4 to 4: mismatch", "half a line", "a/report.html"}) {
     EXPECT_HOLDS(one.out, part);
   }
   EXPECT_EQ(slurp(folder / "a/report.html").substr(0, 15), "<!DOCTYPE html>");

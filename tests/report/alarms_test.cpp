@@ -60,8 +60,11 @@ TEST(Fifths, RisesOnlyBeyondTheNoise) {
 }
 
 TEST(Alarms, NoneInAHealthyRun) {
-  EXPECT_EQ(rules(run_with({{"reward_accuracy", ramp(0.3, 0.9)}, {"reward_format", ramp(0.4, 0.95)}, {"completion_tokens_mean", ramp(100, 900)},
-                            {"entropy", ramp(1, 0.3)}, {"truncated", flat(0.02)}})),
+  EXPECT_EQ(rules(run_with({{"reward_accuracy", ramp(0.3, 0.9)},
+                            {"reward_format", ramp(0.4, 0.95)},
+                            {"completion_tokens_mean", ramp(100, 900)},
+                            {"entropy", ramp(1, 0.3)},
+                            {"truncated", flat(0.02)}})),
             Rules{});
   EXPECT_EQ(rules(RunRecord{}), Rules{});
 }
@@ -69,17 +72,21 @@ TEST(Alarms, NoneInAHealthyRun) {
 TEST(Alarms, RewardRisesWithoutAccuracy) {
   const auto run = run_with({{"reward_accuracy", flat(0.4)}, {"reward_format", ramp(0.3, 0.9)}});
   ASSERT_EQ(rules(run), Rules{"reward without accuracy"});
-  EXPECT_NE(find_alarms(run, {})[0].text.find("part format goes from 0.3"), std::string::npos) << find_alarms(run, {})[0].text;
+  EXPECT_NE(find_alarms(run, {})[0].text.find("part format goes from 0.3"), std::string::npos)
+      << find_alarms(run, {})[0].text;
   // Late in the run, after both had risen together.
-  EXPECT_EQ(rules(run_with({{"reward_accuracy", [](double t) { return t < 0.4 ? 0.3 + t : 0.7 - 0.2 * (t - 0.4); }},
-                            {"reward_format", [](double t) { return t < 0.6 ? 0.5 : 0.9; }}})),
-            Rules{"reward without accuracy"});
+  EXPECT_EQ(
+      rules(run_with({{"reward_accuracy", [](double t) { return t < 0.4 ? 0.3 + t : 0.7 - 0.2 * (t - 0.4); }},
+                      {"reward_format", [](double t) { return t < 0.6 ? 0.5 : 0.9; }}})),
+      Rules{"reward without accuracy"});
 }
 
 TEST(Alarms, ARewardThatIsNotPaidOrAnAccuracyAtItsCeilingIsNoAlarm) {
   auto run = run_with({{"reward_accuracy", flat(0.4)}, {"reward_format", ramp(0.3, 0.9)}});
   run.parts[1].weight = 0;
   EXPECT_EQ(rules(run), Rules{});
+  run.stages[0].reward_weights["format"] = 0.1;  // this stage pays for it
+  EXPECT_EQ(rules(run), Rules{"reward without accuracy"});
   EXPECT_EQ(rules(run_with({{"reward_accuracy", flat(0.97)}, {"reward_format", ramp(0.3, 0.9)}})), Rules{});
 }
 
@@ -91,18 +98,26 @@ TEST(Alarms, ANegativeWeightIsAPenaltyThatShouldShrink) {
 }
 
 TEST(Alarms, LengthExplodes) {
-  EXPECT_EQ(rules(run_with({{"reward_accuracy", flat(0.4)}, {"completion_tokens_mean", ramp(100, 400)}})), Rules{"length explodes"});
-  // Growing with accuracy is what reasoning looks like, until the limit cuts it.
-  EXPECT_EQ(rules(run_with({{"reward_accuracy", ramp(0.2, 0.6)}, {"completion_tokens_mean", ramp(100, 400)}})), Rules{});
-  EXPECT_EQ(rules(run_with({{"reward_accuracy", ramp(0.2, 0.6)}, {"completion_tokens_mean", ramp(100, 400)}, {"truncated", ramp(0, 0.4)}})),
+  EXPECT_EQ(rules(run_with({{"reward_accuracy", flat(0.4)}, {"completion_tokens_mean", ramp(100, 400)}})),
             Rules{"length explodes"});
-  EXPECT_EQ(rules(run_with({{"reward_accuracy", flat(0.4)}, {"completion_tokens_mean", ramp(100, 180)}})), Rules{});
+  // Growing with accuracy is what reasoning looks like, until the limit cuts it.
+  EXPECT_EQ(
+      rules(run_with({{"reward_accuracy", ramp(0.2, 0.6)}, {"completion_tokens_mean", ramp(100, 400)}})),
+      Rules{});
+  EXPECT_EQ(rules(run_with({{"reward_accuracy", ramp(0.2, 0.6)},
+                            {"completion_tokens_mean", ramp(100, 400)},
+                            {"truncated", ramp(0, 0.4)}})),
+            Rules{"length explodes"});
+  EXPECT_EQ(rules(run_with({{"reward_accuracy", flat(0.4)}, {"completion_tokens_mean", ramp(100, 180)}})),
+            Rules{});
 }
 
 TEST(Alarms, EntropyCollapses) {
   const Curve collapse = [](double t) { return 2 * std::exp(-8 * t) + 0.03; };
-  EXPECT_EQ(rules(run_with({{"reward_accuracy", flat(0.4)}, {"entropy", collapse}})), Rules{"entropy collapses"});
-  EXPECT_EQ(rules(run_with({{"reward_accuracy", ramp(0.4, 1)}, {"entropy", collapse}})), Rules{});  // sure because it is right
+  EXPECT_EQ(rules(run_with({{"reward_accuracy", flat(0.4)}, {"entropy", collapse}})),
+            Rules{"entropy collapses"});
+  EXPECT_EQ(rules(run_with({{"reward_accuracy", ramp(0.4, 1)}, {"entropy", collapse}})),
+            Rules{});  // sure because it is right
   EXPECT_EQ(rules(run_with({{"reward_accuracy", flat(0.4)}, {"entropy", ramp(2, 0.6)}})), Rules{});
 }
 
@@ -110,7 +125,9 @@ TEST(Alarms, MismatchWhereNumericsAreExact) {
   RunRecord run = run_with({});
   for (int i = 0; i < 3; ++i) run.stages[0].series["logprob_error_max"].add(i + 1, i == 1 ? 1e-7 : 0.0);
   ASSERT_EQ(rules(run), Rules{"mismatch"});
-  EXPECT_EQ(find_alarms(run, {})[0].text, "|logprob(trainer) - logprob(sampler)| is up to 1e-07 nats in 1 of 3 rollouts, first at step 2; expected: exactly 0");
+  EXPECT_EQ(find_alarms(run, {})[0].text,
+            "|logprob(trainer) - logprob(sampler)| is up to 1e-07 nats in 1 of 3 rollouts, first at step 2; "
+            "expected: exactly 0");
   run.exact = false;
   EXPECT_EQ(rules(run), Rules{});
 }

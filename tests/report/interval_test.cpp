@@ -5,13 +5,14 @@
 namespace r1::report {
 namespace {
 
-// By hand, z^2 = 3.841459: 8 of 10: middle 0.8 + 3.841459/20 = 0.992073, half 1.959964 sqrt(0.016 + 0.00960365) = 0.313618,
-// both / 1.3841459.
+// By hand, z^2 = 3.841459: 8 of 10: middle 0.8 + 3.841459/20 = 0.992073, half 1.959964 sqrt(0.016 +
+// 0.00960365) = 0.313618, both / 1.3841459.
 TEST(Wilson, AgreesWithFiguresWorkedOutByHand) {
   const auto eight = wilson_interval(0.8, 10);
   EXPECT_NEAR(eight.low, 0.490162, 1e-5);
   EXPECT_NEAR(eight.high, 0.943318, 1e-5);
-  const auto half = wilson_interval(0.5, 100);  // symmetric: 0.5 -+ 1.959964 sqrt(0.0025 + 0.0000960365) / 1.03841459
+  const auto half =
+      wilson_interval(0.5, 100);  // symmetric: 0.5 -+ 1.959964 sqrt(0.0025 + 0.0000960365) / 1.03841459
   EXPECT_NEAR(half.low, 0.403832, 1e-5);
   EXPECT_NEAR(half.high, 0.596168, 1e-5);
 }

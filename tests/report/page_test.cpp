@@ -64,7 +64,8 @@ TEST(Page, TheDataComesBackAsItWas) {
 TEST(Page, NeedsNothingFromOutside) {
   const auto page = make_page("run", {});
   EXPECT_HOLDS(page, "default-src 'none'");
-  for (const char* part : {"src=", "@import", "url(http", "fetch(", "XMLHttpRequest", "WebSocket", "innerHTML", "document.write", "eval("}) {
+  for (const char* part : {"src=", "@import", "url(http", "fetch(", "XMLHttpRequest", "WebSocket",
+                           "innerHTML", "document.write", "eval("}) {
     EXPECT_EQ(count(page, part), 0U) << part;
   }
   // The only address is the name of SVG's elements, which nobody fetches.

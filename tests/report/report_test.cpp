@@ -29,14 +29,28 @@ json data_of(const fs::path& html) {
 
 void write_small_run(const TempFolder& folder) {
   folder.write("config.yaml", kConfig);
-  std::string rows = row(0, {{"eval_accuracy", 0.4}, {"eval_problems", 100}, {"eval_reward_accuracy", 0.4}, {"eval_reward_format", 0.5}, {"eval_tokens_mean", 31}});
+  std::string rows = row(0, {{"eval_accuracy", 0.4},
+                             {"eval_problems", 100},
+                             {"eval_reward_accuracy", 0.4},
+                             {"eval_reward_format", 0.5},
+                             {"eval_tokens_mean", 31}});
   for (int step = 1; step <= 40; ++step) {
-    rows += row(step, {{"reward", 0.5 + step * 0.01}, {"reward_accuracy", 0.4 + step * 0.01}, {"reward_format", 0.9}, {"rollout_seconds", 2}, {"generated_tokens", 50}});
+    rows += row(step, {{"reward", 0.5 + step * 0.01},
+                       {"reward_accuracy", 0.4 + step * 0.01},
+                       {"reward_format", 0.9},
+                       {"rollout_seconds", 2},
+                       {"generated_tokens", 50}});
   }
-  rows += row(40, {{"eval_accuracy", 0.8}, {"eval_problems", 100}, {"eval_reward_accuracy", 0.8}, {"eval_reward_format", 1}, {"eval_tokens_mean", 47.5}});
+  rows += row(40, {{"eval_accuracy", 0.8},
+                   {"eval_problems", 100},
+                   {"eval_reward_accuracy", 0.8},
+                   {"eval_reward_format", 1},
+                   {"eval_tokens_mean", 47.5}});
   folder.write("metrics.jsonl", rows);
-  folder.write("run.json", R"({"starts": [{"time": "2026-01-01T00:00:00Z", "command": "r1 run x.yaml", "threads": 2}]})");
-  write_rollout(folder, "zero", 1, {completion(1, 0, "</script><b>bold</b>", "wrong"), completion(1, 1, "wait", "right")});
+  folder.write("run.json",
+               R"({"starts": [{"time": "2026-01-01T00:00:00Z", "command": "r1 run x.yaml", "threads": 2}]})");
+  write_rollout(folder, "zero", 1,
+                {completion(1, 0, "</script><b>bold</b>", "wrong"), completion(1, 1, "wait", "right")});
 }
 
 TEST(Report, WritesOnePageWithAllThatWasRead) {
@@ -89,14 +103,17 @@ TEST(Report, GoesWhereItIsToldAndLeavesAnOldOneWhenItCannot) {
   write_small_run(folder);
   EXPECT_EQ(write_report({folder.path()}, nullptr, folder / "x.html").html, folder / "x.html");
   EXPECT_FALSE(fs::exists(folder / "report.html"));
-  EXPECT_HOLDS(error_of([&] { write_report({folder.path()}, nullptr, folder / "missing/x.html"); }), "missing/x.html");
+  EXPECT_HOLDS(error_of([&] { write_report({folder.path()}, nullptr, folder / "missing/x.html"); }),
+               "missing/x.html");
   folder.write("metrics.jsonl", "broken\n{}\n");
   const auto before = slurp(folder / "x.html");
-  EXPECT_HOLDS(error_of([&] { write_report({folder.path()}, nullptr, folder / "x.html"); }), "metrics.jsonl:1:");
+  EXPECT_HOLDS(error_of([&] { write_report({folder.path()}, nullptr, folder / "x.html"); }),
+               "metrics.jsonl:1:");
   EXPECT_EQ(slurp(folder / "x.html"), before);
 }
 
-// Eleven stages of 10,400 steps with 24 figures, and long texts full of what JSON must escape: far beyond 5 MB before thinning.
+// Eleven stages of 10,400 steps with 24 figures, and long texts full of what JSON must escape: far beyond 5
+// MB before thinning.
 TEST(Report, StaysBelowItsLimitForALongRun) {
   TempFolder folder;
   std::string config = "name: long\nreward: {parts: {accuracy: {kind: exact_answer}}}\npipeline:\n", rows;
@@ -105,11 +122,14 @@ TEST(Report, StaysBelowItsLimitForALongRun) {
     config += "  - {name: " + name + ", kind: grpo, steps: 10400}\n";
     for (int step = 1; step <= 10400; step += stage == 0 ? 1 : 26) {
       rows += "{\"stage\":\"" + name + "\",\"step\":" + std::to_string(step);
-      for (int k = 0; k < 24; ++k) rows += ",\"figure_" + std::to_string(k) + "\":" + std::to_string(std::sin(step * 0.1 + k) * 1.234567);
+      for (int k = 0; k < 24; ++k)
+        rows +=
+            ",\"figure_" + std::to_string(k) + "\":" + std::to_string(std::sin(step * 0.1 + k) * 1.234567);
       rows += "}\n";
     }
     std::vector<json> texts;
-    for (int s = 0; s < 16; ++s) texts.push_back(completion(1, s, std::string(20'000, s % 2 == 0 ? '<' : '\x01'), "wrong"));
+    for (int s = 0; s < 16; ++s)
+      texts.push_back(completion(1, s, std::string(20'000, s % 2 == 0 ? '<' : '\x01'), "wrong"));
     for (int step = 1; step <= 41; step += 10) write_rollout(folder, name, step, texts);
   }
   folder.write("config.yaml", config);

@@ -27,17 +27,29 @@ inline std::string row(int64_t step, const nlohmann::json& values, const std::st
   return line.dump() + "\n";
 }
 
-inline nlohmann::json completion(int64_t prompt, int64_t sample, const std::string& text, const std::string& verdict, double format = 1) {
-  return {{"step", 1}, {"prompt_id", prompt}, {"sample", sample}, {"prompt", "question " + std::to_string(prompt)}, {"text", text},
-          {"num_tokens", 7}, {"finish_reason", "eos"}, {"reward", verdict == "right" ? 1.2 : 0.2},
-          {"rewards", {{"accuracy", verdict == "right" ? 1 : 0}, {"format", format}}}, {"verdict", verdict}, {"extracted", "5"}, {"gold", "6"},
+inline nlohmann::json completion(int64_t prompt, int64_t sample, const std::string& text,
+                                 const std::string& verdict, double format = 1) {
+  return {{"step", 1},
+          {"prompt_id", prompt},
+          {"sample", sample},
+          {"prompt", "question " + std::to_string(prompt)},
+          {"text", text},
+          {"num_tokens", 7},
+          {"finish_reason", "eos"},
+          {"reward", verdict == "right" ? 1.2 : 0.2},
+          {"rewards", {{"accuracy", verdict == "right" ? 1 : 0}, {"format", format}}},
+          {"verdict", verdict},
+          {"extracted", "5"},
+          {"gold", "6"},
           {"advantage", 0.5}};
 }
 
 /// Writes rollouts/<stage>/step-<step>.jsonl.zst.
-inline void write_rollout(const TempFolder& folder, const std::string& stage, int64_t step, const std::vector<nlohmann::json>& rows) {
+inline void write_rollout(const TempFolder& folder, const std::string& stage, int64_t step,
+                          const std::vector<nlohmann::json>& rows) {
   std::string text;
-  for (const auto& line : rows) text += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  for (const auto& line : rows)
+    text += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   char name[64];
   std::snprintf(name, sizeof name, "step-%06d.jsonl.zst", static_cast<int>(step));
   std::filesystem::create_directories(folder / "rollouts" / stage);

@@ -68,7 +68,8 @@ TEST(ReadRun, NamesABrokenLine) {
 
 TEST(ReadRun, RefusesWhatIsNoRunDirectory) {
   TempFolder folder;
-  EXPECT_HOLDS(error_of([&] { read_run(folder / "nowhere"); }), "nowhere: no run directory (it does not exist); accepted: a folder with config.yaml");
+  EXPECT_HOLDS(error_of([&] { read_run(folder / "nowhere"); }),
+               "nowhere: no run directory (it does not exist); accepted: a folder with config.yaml");
   EXPECT_HOLDS(error_of([&] { read_run(folder.path()); }), "no run directory (it has no config.yaml)");
   folder.write("config.yaml", "pipeline: [\n");
   EXPECT_HOLDS(error_of([&] { read_run(folder.path()); }), "config.yaml:");
@@ -77,7 +78,8 @@ TEST(ReadRun, RefusesWhatIsNoRunDirectory) {
 TEST(ReadRun, ReadsNumbersThatJsonLacks) {
   TempFolder folder;
   folder.write("config.yaml", kConfig);
-  folder.write("metrics.jsonl", row(1, {{"loss", "NaN"}}) + row(2, {{"loss", "-Infinity"}}) + row(3, {{"loss", "words"}, {"kl", nullptr}}));
+  folder.write("metrics.jsonl", row(1, {{"loss", "NaN"}}) + row(2, {{"loss", "-Infinity"}}) +
+                                    row(3, {{"loss", "words"}, {"kl", nullptr}}));
   const auto run = read_run(folder.path());
   const auto& loss = run.stages[1].find("loss");
   ASSERT_EQ(loss.size(), 2U);
@@ -89,7 +91,8 @@ TEST(ReadRun, ReadsNumbersThatJsonLacks) {
 TEST(ReadRun, TellsTheStateOfEachStage) {
   TempFolder folder;
   folder.write("config.yaml", kConfig);
-  folder.write("metrics.jsonl", row(20, {{"loss", 1}}, "base_model") + row(7, {{"reward", 0.5}}) + row(9, {{"reward", 1}}, "gone"));
+  folder.write("metrics.jsonl", row(20, {{"loss", 1}}, "base_model") + row(7, {{"reward", 0.5}}) +
+                                    row(9, {{"reward", 1}}, "gone"));
   folder.write("stages/base_model.json", "{\"steps\": 20, \"seconds\": 12.5, \"trained_tokens\": 99}");
   const auto lock = folder.write("lock", "");
   auto run = read_run(folder.path());
@@ -116,9 +119,11 @@ TEST(ReadRun, SumsTheLedgerOverStarts) {
   folder.write("config.yaml", kConfig);
   folder.write("metrics.jsonl", row(7, {{"rollout_seconds", 1000}}));
   folder.write("ledger.jsonl",
-               "{\"stage\":\"zero\",\"session\":1,\"seconds\":{\"rollout\":1.5,\"update\":2},\"devices\":2,\"tokens_in\":10,\"tokens_out\":20,"
+               "{\"stage\":\"zero\",\"session\":1,\"seconds\":{\"rollout\":1.5,\"update\":2},\"devices\":2,"
+               "\"tokens_in\":10,\"tokens_out\":20,"
                "\"trained_tokens\":5,\"flops\":1e9,\"joules\":7,\"joules_source\":\"rapl\"}\n"
-               "{\"stage\":\"zero\",\"session\":2,\"seconds\":{\"rollout\":0.5},\"devices\":1,\"joules\":3,\"joules_source\":\"assumed\",\"lost\":true}\n"
+               "{\"stage\":\"zero\",\"session\":2,\"seconds\":{\"rollout\":0.5},\"devices\":1,\"joules\":3,"
+               "\"joules_source\":\"assumed\",\"lost\":true}\n"
                "{\"stage\":\"other\",\"seconds\":{\"load\":1}}\n{\"stage\":\"zero\",\"sec");
   const auto run = read_run(folder.path());
   EXPECT_TRUE(run.has_ledger);
@@ -139,7 +144,9 @@ TEST(ReadRun, CountsTheLogsWarnings) {
   TempFolder folder;
   folder.write("config.yaml", kConfig);
   std::string log;
-  for (int i = 0; i < 300; ++i) log += "2026-11-23 22:14:18 " + std::string(i % 100 == 0 ? "warning" : "info") + " line " + std::to_string(i) + "\n";
+  for (int i = 0; i < 300; ++i)
+    log += "2026-11-23 22:14:18 " + std::string(i % 100 == 0 ? "warning" : "info") + " line " +
+           std::to_string(i) + "\n";
   folder.write("log.txt", log + "short\n2026-11-23 22:14:18 error it burns\nhalf a li");
   const auto run = read_run(folder.path());
   EXPECT_EQ(run.log_warnings, 3);

@@ -33,8 +33,9 @@ TEST(Samples, MarksGroupsAndCountsSigns) {
   std::string circle = "again ";
   for (int i = 0; i < 20; ++i) circle += "again ";
   write_rollout(folder, "zero", 4,
-                {completion(1, 0, "wait, wrong", "wrong", 0), completion(2, 0, "a", "right"), completion(1, 1, "b", "wrong", 1),
-                 completion(2, 1, circle, "wrong", 0), completion(3, 0, "c", "right"), completion(3, 1, "d", "right"),
+                {completion(1, 0, "wait, wrong", "wrong", 0), completion(2, 0, "a", "right"),
+                 completion(1, 1, "b", "wrong", 1), completion(2, 1, circle, "wrong", 0),
+                 completion(3, 0, "c", "right"), completion(3, 1, "d", "right"),
                  completion(4, 0, "e", "gold_unreadable"), completion(4, 1, "f", "gold_unreadable")});
   auto run = read_run(folder.path());
   const auto stages = read_samples(run);
@@ -64,7 +65,8 @@ TEST(Samples, AreSpreadOverTheStepsWithinTheBytes) {
   for (int step = 1; step <= 40; ++step) {
     std::vector<json> rows;
     for (int prompt = 0; prompt < 12; ++prompt) {
-      for (int s = 0; s < 4; ++s) rows.push_back(completion(prompt, s, std::string(300, 'x'), prompt == 7 ? "wrong" : "right"));
+      for (int s = 0; s < 4; ++s)
+        rows.push_back(completion(prompt, s, std::string(300, 'x'), prompt == 7 ? "wrong" : "right"));
     }
     write_rollout(folder, "zero", step, rows);
   }
@@ -108,7 +110,8 @@ TEST(Samples, KeptTextsOfRejectionSamplingAreShownToo) {
   folder.write("config.yaml", "pipeline: [{name: kept, kind: rejection_sample}]\n");
   std::filesystem::create_directories(folder / "data/kept");
   write_zstd(folder / "data/kept/step-000001.jsonl.zst",
-             "{\"prompt\":\"1+1=\",\"completion\":\"2\",\"problem_id\":5,\"num_tokens\":1,\"rewards\":{\"accuracy\":1.0}}\n");
+             "{\"prompt\":\"1+1=\",\"completion\":\"2\",\"problem_id\":5,\"num_tokens\":1,\"rewards\":{"
+             "\"accuracy\":1.0}}\n");
   auto run = read_run(folder.path());
   const auto group = read_samples(run).at(0).groups.at(0);
   EXPECT_EQ(group["id"], 5);
@@ -122,7 +125,9 @@ TEST(Samples, LongTextsAreCutShorterUntilEveryStageHasSome) {
   folder.write("config.yaml", std::string(kConfig) + "  - {name: more, kind: grpo, steps: 40}\n");
   for (int step = 1; step <= 5; ++step) {
     for (const char* stage : {"zero", "more"}) {
-      write_rollout(folder, stage, step, {completion(1, 0, "begin" + std::string(20'000, 'x') + "end", "right"), completion(2, 0, "short", "right")});
+      write_rollout(folder, stage, step,
+                    {completion(1, 0, "begin" + std::string(20'000, 'x') + "end", "right"),
+                     completion(2, 0, "short", "right")});
     }
   }
   auto run = read_run(folder.path());

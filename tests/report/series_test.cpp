@@ -11,7 +11,9 @@ namespace {
 
 Series wave(size_t size) {
   Series series;
-  for (size_t i = 0; i < size; ++i) series.add(static_cast<int64_t>(i) * 3 + 1, std::sin(static_cast<double>(i) * 0.37) + 1e-3 * static_cast<double>(i));
+  for (size_t i = 0; i < size; ++i)
+    series.add(static_cast<int64_t>(i) * 3 + 1,
+               std::sin(static_cast<double>(i) * 0.37) + 1e-3 * static_cast<double>(i));
   return series;
 }
 
@@ -46,7 +48,8 @@ TEST(Thin, KeepsTheExtremesOfEveryStretch) {
   for (size_t bucket = 0; bucket < 300; ++bucket) {
     const auto begin = series.values.begin() + static_cast<std::ptrdiff_t>(bucket * 30);
     const double largest = *std::max_element(begin, begin + 30), least = *std::min_element(begin, begin + 30);
-    EXPECT_NE(std::find(thinned.values.begin(), thinned.values.end(), largest), thinned.values.end()) << bucket;
+    EXPECT_NE(std::find(thinned.values.begin(), thinned.values.end(), largest), thinned.values.end())
+        << bucket;
     EXPECT_NE(std::find(thinned.values.begin(), thinned.values.end(), least), thinned.values.end()) << bucket;
   }
 }
@@ -56,15 +59,16 @@ TEST(Thin, KeepsAGap) {
   series.values[2345] = std::numeric_limits<double>::quiet_NaN();
   const auto thinned = thin(series, 100);
   EXPECT_LE(thinned.size(), 100U);
-  EXPECT_EQ(std::count_if(thinned.values.begin(), thinned.values.end(), [](double v) { return std::isnan(v); }), 1);
+  EXPECT_EQ(
+      std::count_if(thinned.values.begin(), thinned.values.end(), [](double v) { return std::isnan(v); }), 1);
   for (auto& value : series.values) value = std::numeric_limits<double>::quiet_NaN();
   EXPECT_GE(thin(series, 100).size(), 2U);
 }
 
 TEST(FairPoints, IsTheLargestThatFits) {
-  EXPECT_EQ(fair_points({10, 10}, 1000, 100), 1000U);           // all fit
-  EXPECT_EQ(fair_points({5000, 10, 10}, 1000, 100), 80U);       // 80 + 10 + 10
-  EXPECT_EQ(fair_points({5000, 5000, 30}, 1000, 130), 50U);     // 50 + 50 + 30
+  EXPECT_EQ(fair_points({10, 10}, 1000, 100), 1000U);        // all fit
+  EXPECT_EQ(fair_points({5000, 10, 10}, 1000, 100), 80U);    // 80 + 10 + 10
+  EXPECT_EQ(fair_points({5000, 5000, 30}, 1000, 130), 50U);  // 50 + 50 + 30
   EXPECT_EQ(fair_points(std::vector<size_t>(100, 900), 1000, 1), 5U);
 }
 

@@ -21,8 +21,10 @@ pipeline:
   - {name: rl, kind: grpo, steps: 2}
   - {name: student, kind: pretrain, from: base, steps: 1}
   - {name: judge, kind: later_kind, looks_at: rl}
-)", "test"));
-  ASSERT_EQ(stages.size(), 7U);
+  - {name: last, kind: grpo, from: rl, steps: 2, preference: {stage: judge, weight: 0.3}, reward_weights: {format: 0}}
+)",
+                                                              "test"));
+  ASSERT_EQ(stages.size(), 8U);
   EXPECT_EQ(inputs_of(stages[0]), "from=base");
   EXPECT_EQ(inputs_of(stages[1]), "from=start");
   EXPECT_EQ(stages[1].steps_total, 1000);
@@ -32,10 +34,14 @@ pipeline:
   EXPECT_EQ(inputs_of(stages[4]), "from=sft");
   EXPECT_EQ(inputs_of(stages[5]), "from=base");
   EXPECT_EQ(inputs_of(stages[6]), "from=student looks_at=rl");
+  EXPECT_EQ(inputs_of(stages[7]), "from=rl preference.stage=judge");
+  EXPECT_EQ(stages[7].reward_weights, (std::map<std::string, double>{{"format", 0}, {"judge", 0.3}}));
+  EXPECT_TRUE(stages[4].reward_weights.empty());
 }
 
 TEST(StageGraph, ReadsTheRewardParts) {
-  const auto parts = read_reward_parts(ConfigNode::parse_text("reward: {parts: {b: {kind: format, weight: 0.5}, a: {kind: exact_answer}}}", "test"));
+  const auto parts = read_reward_parts(ConfigNode::parse_text(
+      "reward: {parts: {b: {kind: format, weight: 0.5}, a: {kind: exact_answer}}}", "test"));
   ASSERT_EQ(parts.size(), 2U);
   EXPECT_EQ(parts[0].name, "b");
   EXPECT_EQ(parts[0].weight, 0.5);

@@ -13,11 +13,13 @@ namespace r1::report {
 struct Evaluation {
   int64_t step = 0;
   double accuracy = 0;
-  double problems = 0;    ///< judged; 0 when the row does not say
-  Interval interval;      ///< the row's eval_accuracy_low and _high; without them Wilson's, at 95 %, of accuracy over `problems`
+  double problems = 0;  ///< judged; 0 when the row does not say
+  Interval interval;  ///< the row's eval_accuracy_low and _high; without them Wilson's, at 95 %, of accuracy
+                      ///< over `problems`
   double tokens_mean = 0, truncated = 0;
   std::vector<std::pair<std::string, double>> parts;  ///< means of the reward parts, by name
-  std::vector<std::pair<std::string, double>> votes;  ///< "pass@4", "cons@16", ... where several samples of a problem were drawn
+  std::vector<std::pair<std::string, double>>
+      votes;  ///< "pass@4", "cons@16", ... where several samples of a problem were drawn
 };
 
 /// All evaluations of a stage in the order of their steps. A row whose accuracy is not finite is left out.

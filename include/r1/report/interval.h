@@ -6,7 +6,8 @@ struct Interval {
   double low = 0, high = 1;
 };
 
-/// Wilson's score interval at 95 % of a share p that was seen over n independent yes-or-no trials, with z = 1.959964:
+/// Wilson's score interval at 95 % of a share p that was seen over n independent yes-or-no trials, with z
+/// = 1.959964:
 ///
 ///   (p + z^2/2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2/n)
 ///
