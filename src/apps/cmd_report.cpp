@@ -11,20 +11,16 @@ namespace r1::apps {
 
 void add_report_command(CLI::App& app, Action& action) {
   struct Options {
-    std::vector<std::string> run_dirs;
-    std::string out;
+    std::string run_dir, other, out;
   };
   auto* command = app.add_subcommand(
       "report", "one HTML page of a run, or of two side by side: curves, samples, evaluation, cost, alarms");
   const auto options = std::make_shared<Options>();
-  command
-      ->add_option("run_dir", options->run_dirs,
-                   "one or two folders that `r1 run` made; a run may still be going on")
-      ->required()
-      ->expected(1, 2);
+  command->add_option("run_dir", options->run_dir, "folder that `r1 run` made; the run may still be going on")
+      ->required();
+  command->add_option("other", options->other, "another one, to compare");
   command->add_option("--out", options->out,
-                      "file to write; by default report.html in the run's folder, of two runs "
-                      "report_vs_<second>.html in the first's");
+                      "file to write; by default report.html in run_dir, of two runs report_vs_<other>.html");
   set_examples(
       *command,
       "  r1 report runs/tiny_r1_zero\n"
@@ -34,7 +30,8 @@ void add_report_command(CLI::App& app, Action& action) {
       "The page needs no network and no other file. The accuracy by stage and the alarms are printed too.\n");
   command->callback([options, &action] {
     action = [options] {
-      const std::vector<std::filesystem::path> dirs(options->run_dirs.begin(), options->run_dirs.end());
+      std::vector<std::filesystem::path> dirs{options->run_dir};
+      if (!options->other.empty()) dirs.emplace_back(options->other);
       const auto written = report::write_report(dirs, nullptr, options->out);
       print(cat(written.table, "report  ", written.html.string(), " (",
                 human_bytes(static_cast<double>(written.bytes)), ")\n"));

@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "process.h"
-#include "tiny_model.h"
+#include "util/temp_folder.h"
 
 namespace r1::apps {
 namespace {
@@ -53,7 +53,7 @@ TEST(Report, RefusesWhatItCannotRead) {
   };
   const std::vector<Row> rows = {
       {{"report"}, 2, "run_dir is required"},
-      {{"report", "a", "b", "c"}, 2, "usage: r1 report"},
+      {{"report", "a", "b", "c"}, 2, "one argument too many: 'c'"},
       {{"report", folder / "nothing"}, 1, "no run directory (it does not exist)"},
       {{"report", folder / "empty"}, 1, "no run directory (it has no config.yaml)"},
       {{"report", folder / "whole", folder / "empty"}, 1, "empty: no run directory"},
