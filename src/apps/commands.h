@@ -22,6 +22,7 @@ void add_bench_command(CLI::App& app, Action& action);
 void add_eval_command(CLI::App& app, Action& action);
 void add_generate_command(CLI::App& app, Action& action);
 void add_logprobs_command(CLI::App& app, Action& action);
+void add_report_command(CLI::App& app, Action& action);
 void add_reward_command(CLI::App& app, Action& action);
 void add_tokenize_command(CLI::App& app, Action& action);
 void add_detokenize_command(CLI::App& app, Action& action);
