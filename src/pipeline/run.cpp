@@ -8,10 +8,15 @@
 #include <numeric>
 
 #include "closing_table.h"
+#include "export_stage.h"
 #include "kernels/parallel.h"
+#include "r1/pipeline/ledger.h"
+#include "r1/pipeline/plan.h"
+#include "r1/train/eval_stage.h"
 #include "r1/train/stage_loop.h"
 #include "r1/util/error.h"
 #include "r1/util/log.h"
+#include "r1/util/progress.h"
 #include "r1/util/random.h"
 #include "r1/util/strings.h"
 #include "run_directory.h"
@@ -24,12 +29,8 @@ namespace {
 struct RunData {
   std::optional<ProblemSet> problems;
   std::map<std::filesystem::path, std::vector<TextExample>> texts;  // by file
+  std::map<std::filesystem::path, std::vector<PreferenceExample>> preferences;
 };
-
-bool needs_problems(const StageEntry& entry) {
-  const auto* text = std::get_if<TextStageEntry>(&entry.config);
-  return text == nullptr || text->config.eval;
-}
 
 RunData load_data(const RunConfig& config) {
   RunData data;
@@ -40,32 +41,44 @@ RunData load_data(const RunConfig& config) {
         if (!source.file.empty() && !data.texts.contains(source.file)) data.texts[source.file] = read_text_examples(source.file);
       }
     }
+    if (const auto* reward_model = std::get_if<RewardModelEntry>(&entry.config); reward_model && !reward_model->file.empty()) {
+      data.preferences[reward_model->file] = read_preferences(reward_model->file);
+    }
   }
   return data;
 }
 
-train::TextSource make_source(const RunConfig& config, const TextSourceConfig& source, const std::string& stage,
+// Texts in an endless order, and how many different ones there are; 0 when they are generated.
+struct Texts {
+  train::TextSource at;
+  int64_t count = 0;
+};
+
+Texts make_source(const RunConfig& config, const TextSourceConfig& source, const std::string& stage,
                               const std::filesystem::path& run_dir, const RunData& data) {
   if (source.worked) {
     const auto corpus = std::make_shared<WorkedArithmetic>(std::get<ArithmeticConfig>(config.problems->source), *source.worked, config.seed);
-    return [corpus](int64_t i) { return corpus->document(i).text; };
+    return {[corpus](int64_t i) { return corpus->document(i).text; }, 0};
   }
   auto examples = source.stage.empty() ? data.texts.at(source.file) : read_text_folder(run_dir / "data" / source.stage);
-  return train::shuffled_texts(std::move(examples), config.seed, stage);
+  const auto count = static_cast<int64_t>(examples.size());
+  return {train::shuffled_texts(std::move(examples), config.seed, stage), count};
 }
 
 // Text i of a mixture: its source is drawn by weight, and the source gives its own text i.
-train::TextSource make_texts(const RunConfig& config, const TextDataConfig& data, const std::string& stage,
+Texts make_texts(const RunConfig& config, const TextDataConfig& data, const std::string& stage,
                              const std::filesystem::path& run_dir, const RunData& loaded) {
-  std::vector<train::TextSource> sources;
+  std::vector<Texts> sources;
   std::vector<double> weights;
+  int64_t count = 0;
   for (const auto& source : data.sources) {
     sources.push_back(make_source(config, source, stage, run_dir, loaded));
     weights.push_back(source.weight);
+    count += sources.back().count;
   }
   if (sources.size() == 1) return sources[0];
   const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
-  return [sources, weights, total, seed = config.seed, id = stage_id(stage.c_str())](int64_t i) {
+  const auto drawn = [sources, weights, total, seed = config.seed, id = stage_id(stage.c_str())](int64_t i) {
     double rest = total * draw_uniform({.seed = seed,
                                         .stream = Stream::kMixture,
                                         .stage = id,
@@ -73,39 +86,64 @@ train::TextSource make_texts(const RunConfig& config, const TextDataConfig& data
                                         .prompt = static_cast<uint32_t>(i)});
     size_t s = 0;
     while (s + 1 < sources.size() && rest >= weights[s]) rest -= weights[s++];
-    return sources[s](i);
+    return sources[s].at(i);
   };
+  return {drawn, count};
 }
 
-std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const StageEntry& entry, const train::StageContext& context,
-                                         const RunData& data) {
+// The last checkpoint of a finished stage. An older one will not do: the run would go on from other weights than the
+// unbroken one.
+train::FoundCheckpoint last_checkpoint(const RunDirectory& directory, const std::string& stage) {
+  const auto folder = directory.path() / "checkpoints" / stage;
+  const int64_t last_step = directory.finished_stage(stage)->at("steps");
+  const auto found = train::newest_checkpoint(folder);
+  if (!found || found->step != last_step) {
+    throw Error(cat(folder.string(), ": the last checkpoint of the finished stage '", stage, "', of step ", last_step,
+                    ", is not there or damaged; found: ", found ? cat("step ", found->step) : "none", ".\n  Remove ",
+                    (directory.path() / "stages" / (stage + ".json")).string(),
+                    " and resume: that stage then goes on from what is left."));
+  }
+  return *found;
+}
+
+std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const RunDirectory& directory, const StageEntry& entry,
+                                         const train::StageContext& context, const RunData& data) {
   if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) {
     std::optional<train::Evaluator> evaluator;
-    if (text->config.eval) evaluator.emplace(*text->config.eval, Reward(*config.reward), data.problems->eval);
-    return std::make_unique<train::TextStage>(context, text->config, make_texts(config, text->data, entry.name, context.run_dir, data),
-                                              std::move(evaluator));
+    if (text->config.eval) evaluator.emplace(*text->config.eval, Reward(*entry.reward), data.problems->eval);
+    const auto texts = make_texts(config, text->data, entry.name, context.run_dir, data);
+    auto settings = text->config;
+    settings.resolve_epochs(static_cast<double>(texts.count));
+    return std::make_unique<train::TextStage>(context, settings, texts.at, std::move(evaluator));
   }
   if (const auto* rejection = std::get_if<train::RejectionConfig>(&entry.config)) {
-    return std::make_unique<train::RejectionStage>(context, *rejection, Reward(*config.reward), *data.problems);
+    return std::make_unique<train::RejectionStage>(context, *rejection, Reward(*entry.reward), *data.problems);
   }
-  return std::make_unique<train::GrpoStage>(context, std::get<train::GrpoStageConfig>(entry.config), Reward(*config.reward),
-                                            *data.problems);
+  if (const auto* reward_model = std::get_if<RewardModelEntry>(&entry.config)) {
+    return std::make_unique<train::RewardModelStage>(context, reward_model->config,
+                                                     reward_model->stage.empty() ? data.preferences.at(reward_model->file)
+                                                                                 : read_preferences(context.run_dir / "data" / reward_model->stage));
+  }
+  if (const auto* eval = std::get_if<EvalEntry>(&entry.config)) {
+    return std::make_unique<train::EvalStage>(context, eval->engine, train::Evaluator(eval->eval, Reward(*entry.reward), data.problems->eval));
+  }
+  if (const auto* exported = std::get_if<ExportEntry>(&entry.config)) {
+    const auto source = entry.from.empty() ? entry.model.path : last_checkpoint(directory, entry.from).path;
+    return std::make_unique<ExportStage>(ModelTransfer{source, context.run_dir / exported->path, {}, exported->dtype, true});
+  }
+  const auto& grpo = std::get<train::GrpoStageConfig>(entry.config);
+  std::optional<train::PreferenceModel> preference;
+  if (grpo.preference) {
+    const auto judge = std::find_if(config.stages.begin(), config.stages.end(), [&](const auto& e) { return e.name == grpo.preference->stage; });
+    preference = train::PreferenceModel::load(judge->model.config, train::CheckpointReader(last_checkpoint(directory, judge->name)));
+  }
+  return std::make_unique<train::GrpoStage>(context, grpo, Reward(*entry.reward), *data.problems, std::move(preference));
 }
 
-// Weights that a stage begins with: the last checkpoint of the stage it names, or the config's. An older checkpoint of
-// that stage will not do: the run would go on from other weights than the unbroken one.
+// Weights that a stage begins with: the last checkpoint of the stage it names, or the config's.
 void load_start(const RunConfig& config, const RunDirectory& directory, const StageEntry& entry, model::Transformer& model) {
   if (!entry.from.empty()) {
-    const auto folder = directory.path() / "checkpoints" / entry.from;
-    const int64_t last_step = directory.finished_stage(entry.from)->at("steps");
-    const auto found = train::newest_checkpoint(folder);
-    if (!found || found->step != last_step) {
-      throw Error(cat(folder.string(), ": the last checkpoint of the finished stage '", entry.from, "', of step ", last_step,
-                      ", is not there or damaged; found: ", found ? cat("step ", found->step) : "none", ".\n  Remove ",
-                      (directory.path() / "stages" / (entry.from + ".json")).string(),
-                      " and resume: that stage then goes on from what is left."));
-    }
-    train::CheckpointReader(*found).load_group("model", model->named_tensors());
+    train::CheckpointReader(last_checkpoint(directory, entry.from)).load_group("model", model->named_tensors());
   } else if (entry.model.path.empty()) {
     model->initialize(config.seed);
   } else {
@@ -113,11 +151,15 @@ void load_start(const RunConfig& config, const RunDirectory& directory, const St
   }
 }
 
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 // The lines that differ, for people.
 std::string difference(const std::vector<std::string>& before, const std::vector<std::string>& now) {
   std::vector<std::string> lines;
   for (const auto& line : now) {
-    if (std::find(before.begin(), before.end(), line) == before.end()) lines.push_back(line);
+    if (!contains(before, line)) lines.push_back(line);
   }
   for (const auto& line : before) {
     const auto key = line.substr(0, line.find(": ") + 2);
@@ -136,7 +178,15 @@ bool inputs_differ(const std::vector<std::string>& before, const std::vector<std
   return outputs(before) != outputs(now);
 }
 
-void run_stages(const RunConfig& config, const RunData& data, const RunDirectory& directory, bool resumed, const std::string& until) {
+bool uses_activation_checkpointing(const StageEntry& entry) {
+  if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) return text->config.update.activation_checkpointing;
+  if (const auto* grpo = std::get_if<train::GrpoStageConfig>(&entry.config)) return grpo->update.activation_checkpointing;
+  const auto* reward = std::get_if<RewardModelEntry>(&entry.config);
+  return reward != nullptr && reward->config.update.activation_checkpointing;
+}
+
+void run_stages(const RunConfig& config, const RunData& data, const RunDirectory& directory, bool resumed, const std::string& until,
+                Ledger& ledger) {
   if (config.threads > 0) {
     torch::set_num_threads(static_cast<int>(config.threads));
     kernels::set_num_threads(static_cast<int>(config.threads));
@@ -162,16 +212,22 @@ void run_stages(const RunConfig& config, const RunData& data, const RunDirectory
       directory.set_aside(entry.name);
     }
     directory.begin_stage(entry.name, settings);
+    ledger.begin_stage(entry.name, model::FlopShape::of(entry.model.config), uses_activation_checkpointing(entry));
+    const double load_start_s = monotonic_s();
     model::Transformer model(entry.model.config);
     load_start(config, directory, entry, model);
     train::StageContext context{entry.name, directory.path(), config.seed, model, tokenizer, true};
-    const auto stage = make_stage(config, entry, context, data);
-    auto summary = train::run_stage(*stage, context, {config.checkpoint, resumed});
+    const auto stage = make_stage(config, directory, entry, context, data);
+    train::Usage loaded;
+    loaded.load_s = monotonic_s() - load_start_s;
+    ledger.add(0, loaded, true);
+    auto summary = train::run_stage(*stage, context, {config.checkpoint, resumed, [&](int64_t step, const train::Usage& spent) { ledger.add(step, spent); }});
     summary["settings"] = settings;
     summary["output"] = output_hash(directory.path(), entry);
     directory.finish_stage(entry.name, summary);
     if (entry.name == until) break;
   }
+  ledger.add_up();
   std::printf("%s", closing_table(config, directory).c_str());
   std::fflush(stdout);
 }
@@ -184,9 +240,7 @@ std::vector<std::string> stages_to_repeat(const RunConfig& before, const RunConf
     if (!directory.finished_stage(entry.name)) continue;
     const auto old = std::find_if(before.stages.begin(), before.stages.end(), [&](const StageEntry& e) { return e.name == entry.name; });
     const auto inputs = inputs_of(entry);
-    const bool stale = std::any_of(inputs.begin(), inputs.end(), [&](const std::string& name) {
-      return std::find(repeated.begin(), repeated.end(), name) != repeated.end();
-    });
+    const bool stale = std::any_of(inputs.begin(), inputs.end(), [&](const std::string& name) { return contains(repeated, name); });
     if (stale || old == before.stages.end() || stage_settings(before, *old, placeholder) != stage_settings(config, entry, placeholder)) {
       repeated.push_back(entry.name);
     }
@@ -194,31 +248,112 @@ std::vector<std::string> stages_to_repeat(const RunConfig& before, const RunConf
   return repeated;
 }
 
-void require_stage(const RunConfig& config, const std::string& name) {
+// The stages that read, directly or not, what `from` makes; itself included.
+std::vector<std::string> depending_on(const RunConfig& config, const std::string& from) {
+  std::vector<std::string> names{from};
+  for (const auto& entry : config.stages) {
+    const auto inputs = inputs_of(entry);
+    const bool reads = std::any_of(inputs.begin(), inputs.end(), [&](const auto& name) { return contains(names, name); });
+    if (reads && !contains(names, entry.name)) names.push_back(entry.name);
+  }
+  return names;
+}
+
+void require_stage(const RunConfig& config, const std::string& name, const std::string& option) {
   std::vector<std::string> names;
   for (const auto& entry : config.stages) names.push_back(entry.name);
   if (!name.empty() && std::find(names.begin(), names.end(), name) == names.end()) {
-    throw Error(cat("--until is ", name, "; accepted: a stage of the pipeline: ", join(names, ", "), "."));
+    throw Error(cat(option, " is ", name, "; accepted: a stage of the pipeline: ", join(names, ", "), "."));
   }
 }
 
 }  // namespace
 
-void run(const RunConfig& config, const std::string& command_line, const std::string& until) {
-  require_stage(config, until);
+std::string describe_states(const RunConfig& config, const std::string& from, const std::string& until) {
+  require_stage(config, from, "--from");
+  require_stage(config, until, "--until");
+  std::string text;
+  std::vector<std::string> again = from.empty() ? std::vector<std::string>{} : depending_on(config, from);
+  const bool exists = std::filesystem::exists(config.run_dir / "run.json");
+  bool ended = false;
+  for (const auto& entry : config.stages) {
+    std::string what = "runs";
+    if (exists) {
+      const auto inputs = inputs_of(entry);
+      const bool stale = std::any_of(inputs.begin(), inputs.end(), [&](const auto& name) { return contains(again, name); });
+      const auto done = RunDirectory::finished_stage(config.run_dir, entry.name);
+      if (contains(again, entry.name) || (done && stale)) {
+        what = entry.name == from ? "runs again" : "runs again: what it reads is made anew";
+      } else if (done) {
+        const auto settings = stage_settings(config, entry, [&](const auto& name) {
+          const auto input = RunDirectory::finished_stage(config.run_dir, name);
+          return input ? input->value("output", "") : "";
+        });
+        const bool same = done->value("settings", settings) == settings;
+        what = same ? "complete, left as it is" : "runs again: " + difference(done->at("settings"), settings);
+      } else if (const auto found = train::newest_checkpoint(config.run_dir / "checkpoints" / entry.name)) {
+        what = cat("goes on after step ", found->step);
+      }
+      if (what.starts_with("runs again") && !contains(again, entry.name)) again.push_back(entry.name);
+    }
+    text += cat("stage ", entry.name, " (", entry.kind, "): ", ended ? "not reached" : what, "\n");
+    ended = ended || entry.name == until;
+  }
+  return text;
+}
+
+void run_from(const RunConfig& config, const std::string& from, const std::string& command_line, const std::string& until, double already_s) {
+  const double start_s = monotonic_s();
+  require_stage(config, from, "--from");
+  require_stage(config, until, "--until");
+  const auto directory = RunDirectory::open(config.run_dir, command_line);
+  const auto data = load_data(config);
+  const auto repeated = depending_on(config, from);
+  const auto output_of = [&](const std::string& name) { return directory.finished_stage(name)->value("output", ""); };
+  // What the repeated stages read of the stages before `from`, directly or not, must stand as it would be made now; stages
+  // behind it that are not complete have their turn later.
+  std::vector<std::string> needed = repeated;
+  for (auto entry = config.stages.rbegin(); entry != config.stages.rend(); ++entry) {
+    if (!contains(needed, entry->name)) continue;
+    for (const auto& name : inputs_of(*entry)) needed.push_back(name);
+  }
+  for (const auto& entry : config.stages) {
+    if (entry.name == from) break;
+    if (!contains(needed, entry.name)) continue;
+    const auto done = directory.finished_stage(entry.name);
+    const auto settings = done ? stage_settings(config, entry, output_of) : std::vector<std::string>{};
+    if (!done || done->value("settings", settings) != settings) {
+      throw Error(cat("--from is ", from, ", which needs stage '", entry.name, "'; in ", config.run_dir.string(), " that one ",
+                      done ? "was made with other settings: " + difference(done->at("settings"), settings) : "is not complete",
+                      ".\n  Write --from ", entry.name, " to begin with it, or resume the run."));
+    }
+  }
+  for (const auto& name : repeated) {
+    if (directory.finished_stage(name) || !directory.begun_with(name).empty()) directory.set_aside(name);
+  }
+  directory.replace_config(config);
+  Ledger ledger(directory.path(), config.cost, already_s + monotonic_s() - start_s);
+  run_stages(config, data, directory, true, until, ledger);
+}
+
+void run(const RunConfig& config, const std::string& command_line, const std::string& until, double already_s) {
+  const double start_s = monotonic_s();
+  require_stage(config, until, "--until");
   RunDirectory::require_new(config);  // before the data is read, which may take long
   const auto data = load_data(config);
   const auto directory = RunDirectory::create(config, command_line);
-  run_stages(config, data, directory, false, until);
+  Ledger ledger(directory.path(), config.cost, already_s + monotonic_s() - start_s);
+  run_stages(config, data, directory, false, until, ledger);
 }
 
 void resume(const std::filesystem::path& run_dir, const std::vector<std::string>& overrides, bool allow_changes,
-            const std::string& command_line, const std::string& until) {
+            const std::string& command_line, const std::string& until, double already_s) {
+  const double start_s = monotonic_s();
   const auto directory = RunDirectory::open(run_dir, command_line);
   const auto before = ConfigNode::load(run_dir / "config.yaml");
   auto config = RunConfig::load(run_dir / "config.yaml", overrides);
   config.run_dir = run_dir;
-  require_stage(config, until);
+  require_stage(config, until, "--until");
   const auto old_leaves = before.leaves(), new_leaves = config.source.leaves();
   const std::map<std::string, std::string> was(old_leaves.begin(), old_leaves.end()), is(new_leaves.begin(), new_leaves.end());
   std::vector<std::string> matters, harmless;
@@ -245,7 +380,9 @@ void resume(const std::filesystem::path& run_dir, const std::vector<std::string>
     for (const auto& line : matters) log_warning("changed, and results will differ from the unbroken run: " + line);
     directory.replace_config(config);
   }
-  run_stages(config, load_data(config), directory, true, until);
+  const auto data = load_data(config);
+  Ledger ledger(directory.path(), config.cost, already_s + monotonic_s() - start_s);
+  run_stages(config, data, directory, true, until, ledger);
 }
 
 train::EvalResult evaluate_model(const RunConfig& config, const std::filesystem::path& model_path, int64_t problems) {
