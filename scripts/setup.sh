@@ -26,7 +26,8 @@ readonly peer_packages=("torch==$torch_version" "transformers==5.17.*" "trl==1.1
 readonly libraries=(
   libyaml-cpp-dev:yaml-cpp/yaml.h libspdlog-dev:spdlog/spdlog.h libcli11-dev:CLI/CLI.hpp
   nlohmann-json3-dev:nlohmann/json.hpp libpcre2-dev:pcre2.h libutf8proc-dev:utf8proc.h libzstd-dev:zstd.h
-  libxxhash-dev:xxhash.h libgtest-dev:gtest/gtest.h libgmp-dev:gmp.h libflint-dev:flint/flint.h)
+  libxxhash-dev:xxhash.h libgtest-dev:gtest/gtest.h libgmp-dev:gmp.h libflint-dev:flint/flint.h
+  libseccomp-dev:seccomp.h)
 
 want_gcc=false want_peers=false model=
 while (($#)); do

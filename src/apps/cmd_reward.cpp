@@ -19,12 +19,21 @@ const std::map<std::string, const char*>& kinds() {
   static const std::map<std::string, const char*> kinds = {
       {"exact_answer", "{kind: exact_answer, extract: \"answer_tag, boxed, hashes, last_number\"}"},
       {"format", "{kind: format}"},
-      {"countdown", "{kind: countdown, extract: \"answer_tag, boxed\"}"}};
+      {"countdown", "{kind: countdown, extract: \"answer_tag, boxed\"}"},
+      {"code", "{kind: code}"},
+      {"language", "{kind: language, of: completion}"},
+      {"repetition", "{kind: repetition}"}};
   return kinds;
 }
 
 Reward reward_of_kind(const std::string& kind) {
   return Reward(RewardConfig::parse(ConfigNode::parse_text(cat("parts:\n  ", kind, ": ", kinds().at(kind)), "--kind")));
+}
+
+std::vector<std::string> names_of_kinds() {
+  std::vector<std::string> names;
+  for (const auto& [name, part] : kinds()) names.push_back(name);
+  return names;
 }
 
 std::string text_of(const nlohmann::json& object, const char* name, bool required) {
@@ -47,14 +56,16 @@ int answer_rewards(const RewardOptions& options) {
     if (!node.has("reward")) node.reject("reward", "a section with parts", "Without --config each line names its kind.");
     rewards.emplace("", Reward(RewardConfig::parse(node.child("reward"))));
   }
-  for (const auto& [kind, section] : kinds()) rewards.emplace(kind, reward_of_kind(kind));
   answer_json_lines([&](const nlohmann::json& object) {
     reject_unknown_members(object, {"gold", "completion", "prompt", "extra", "kind"});
     const RewardRequest request{text_of(object, "prompt", false), text_of(object, "completion", true), text_of(object, "gold", false),
                                 object.value("extra", nlohmann::json::object())};
     const auto kind = text_of(object, "kind", options.config.empty());
-    const auto reward = rewards.find(kind);
-    if (reward == rewards.end()) throw Error(cat("\"kind\" is ", kind, "; accepted: countdown, exact_answer, format"));
+    auto reward = rewards.find(kind);
+    if (reward == rewards.end()) {
+      if (!kinds().contains(kind)) throw Error(cat("\"kind\" is ", kind, "; accepted: ", join(names_of_kinds(), ", ")));
+      reward = rewards.emplace(kind, reward_of_kind(kind)).first;  // the sandbox is made when code is first asked for
+    }
     const auto start = std::chrono::steady_clock::now();
     const auto score = reward->second.score(request);
     const std::chrono::duration<double, std::micro> taken = std::chrono::steady_clock::now() - start;
@@ -64,6 +75,11 @@ int answer_rewards(const RewardOptions& options) {
       row["rewards"][name] = std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
     }
     add_text(row, "extracted", score.extracted);
+    for (const auto& answer : score.answers) {
+      auto& part = row["answers"][answer.part];
+      part["verdict"] = verdict_name(answer.verdict);
+      add_text(part, "extracted", answer.extracted);
+    }
     row["microseconds"] = std::round(taken.count() * 10) / 10;
     return row.dump();
   });
@@ -81,8 +97,12 @@ void add_reward_command(CLI::App& app, Action& action) {
       "  echo '{\"gold\": \"19\", \"completion\": \"<think> 12+7 </think> <answer> 19 </answer>\"}' | r1 reward --config "
       "configs/tiny/r1_zero.yaml\n"
       "  echo '{\"gold\": \"3/4\", \"completion\": \"so \\\\boxed{0.75}\", \"kind\": \"exact_answer\"}' | r1 reward\n"
-      "A line: gold, completion, and optionally prompt, kind (exact_answer, format, countdown) and extra (countdown: numbers,\n"
-      "target). The answer: verdict, reward (null when the gold answer cannot be read), rewards by part, extracted, microseconds.\n");
+      "  echo '{\"completion\": \"```python\\nprint(int(input()) ** 2)\\n```\", \"kind\": \"code\", \"extra\": {\"tests\": [{\"stdin\": "
+      "\"3\", \"stdout\": \"9\"}]}}' | r1 reward\n"
+      "A line: gold, completion, and optionally prompt, kind (code, countdown, exact_answer, format, language, repetition) and\n"
+      "extra (countdown: numbers, target; code: tests, a list of stdin and stdout, or asserts). Parts with other settings, and\n"
+      "kind length, by --config. The answer: verdict, reward (null when the gold answer cannot be read), rewards by part,\n"
+      "extracted, answers (verdict and extracted by part), microseconds.\n");
   command->callback([options, &action] { action = [options] { return answer_rewards(*options); }; });
 }
 

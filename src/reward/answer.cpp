@@ -96,6 +96,39 @@ std::string comparable_text(std::string_view text) {
   return with_braces(plain);
 }
 
+struct Split {
+  std::string thinking, visible;
+};
+
+Split split_thinking(std::string_view completion, bool think_opened) {
+  Split split;
+  bool thinking = think_opened;
+  for (size_t i = 0; i < completion.size();) {
+    const size_t mark = completion.find('<', i);
+    auto& text = thinking ? split.thinking : split.visible;
+    text.append(completion.substr(i, mark == std::string_view::npos ? mark : mark - i));
+    if (mark == std::string_view::npos) break;
+    const std::string_view rest = completion.substr(mark);
+    if (rest.starts_with(kThinkClose)) {
+      if (!thinking) {  // nothing opened it: all before was thinking
+        split.thinking += split.visible;
+        split.visible.clear();
+      }
+      thinking = false;
+      split.visible += '\n';  // what stood on both sides does not join
+      split.thinking += '\n';
+      i = mark + kThinkClose.size();
+    } else if (rest.starts_with(kThinkOpen)) {
+      thinking = true;
+      i = mark + kThinkOpen.size();
+    } else {
+      text += '<';
+      i = mark + 1;
+    }
+  }
+  return split;
+}
+
 }  // namespace
 
 const char* verdict_name(Verdict verdict) {
@@ -115,27 +148,11 @@ const char* verdict_name(Verdict verdict) {
 }
 
 std::string without_thinking(std::string_view completion, bool think_opened) {
-  std::string visible;
-  bool thinking = think_opened;
-  for (size_t i = 0; i < completion.size();) {
-    const size_t mark = completion.find('<', i);
-    if (!thinking) visible.append(completion.substr(i, mark == std::string_view::npos ? mark : mark - i));
-    if (mark == std::string_view::npos) break;
-    const std::string_view rest = completion.substr(mark);
-    if (rest.starts_with(kThinkClose)) {
-      if (!thinking) visible.clear();  // nothing opened it: all before was thinking
-      thinking = false;
-      visible += '\n';  // what stood on both sides does not join
-      i = mark + kThinkClose.size();
-    } else if (rest.starts_with(kThinkOpen)) {
-      thinking = true;
-      i = mark + kThinkOpen.size();
-    } else {
-      if (!thinking) visible += '<';
-      i = mark + 1;
-    }
-  }
-  return visible;
+  return split_thinking(completion, think_opened).visible;
+}
+
+std::string thinking_of(std::string_view completion, bool think_opened) {
+  return split_thinking(completion, think_opened).thinking;
 }
 
 std::optional<std::string> extract_answer(std::string_view completion, const std::vector<Extract>& extractors,

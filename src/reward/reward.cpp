@@ -2,87 +2,14 @@
 
 #include <cmath>
 #include <limits>
-#include <map>
 #include <optional>
 
 #include "r1/reward/countdown.h"
 #include "r1/reward/format.h"
-#include "r1/util/strings.h"
+#include "r1/reward/repetition.h"
 
 namespace r1 {
 namespace {
-
-const std::map<std::string, RewardKind> kKinds = {{"exact_answer", RewardKind::kExactAnswer},
-                                                  {"format", RewardKind::kFormat},
-                                                  {"countdown", RewardKind::kCountdown}};
-const std::map<std::string, Extract> kExtracts = {{"answer_tag", Extract::kAnswerTag},
-                                                  {"boxed", Extract::kBoxed},
-                                                  {"hashes", Extract::kHashes},
-                                                  {"last_number", Extract::kLastNumber},
-                                                  {"first_line", Extract::kFirstLine}};
-const std::map<std::string, Compare> kCompares = {{"auto", Compare::kAuto},
-                                                  {"number", Compare::kNumber},
-                                                  {"text", Compare::kText},
-                                                  {"maths", Compare::kMaths}};
-
-template <typename Value>
-std::vector<std::string> names_of(const std::map<std::string, Value>& values) {
-  std::vector<std::string> names;
-  for (const auto& [name, value] : values) names.push_back(name);
-  return names;
-}
-
-/// "answer_tag, boxed" -> names without white space.
-std::vector<std::string> split_names(const std::string& text) {
-  std::vector<std::string> names(1);
-  for (const char c : text) {
-    if (c == ',') {
-      names.emplace_back();
-    } else if (c != ' ' && c != '\t') {
-      names.back() += c;
-    }
-  }
-  return names;
-}
-
-Accept<std::string> extractors() {
-  Accept<std::string> accept;
-  accept.test = [](const std::string& text) {
-    for (const auto& name : split_names(text)) {
-      if (!kExtracts.contains(name)) return false;
-    }
-    return true;
-  };
-  accept.text = cat("one or more of ", join(names_of(kExtracts), ", "), ", separated by commas");
-  return accept;
-}
-
-Accept<double> finite_number() {
-  Accept<double> accept;
-  accept.test = [](const double& weight) { return std::isfinite(weight); };
-  accept.text = "a finite number";
-  return accept;
-}
-
-RewardPart parse_part(const std::string& name, const ConfigNode& node) {
-  RewardPart part;
-  part.name = name;
-  std::string kind, extract = "answer_tag", compare = "auto";
-  node.require("kind", kind, one_of(names_of(kKinds)));
-  part.kind = kKinds.at(kind);
-  node.read("weight", part.weight, finite_number());
-  if (part.kind != RewardKind::kFormat) {
-    node.read("extract", extract, extractors(), "Extractors are tried in the order given.");
-    part.extract.clear();
-    for (const auto& extractor : split_names(extract)) part.extract.push_back(kExtracts.at(extractor));
-  }
-  if (part.kind == RewardKind::kExactAnswer) {
-    node.read("compare", compare, one_of(names_of(kCompares)));
-    part.compare = kCompares.at(compare);
-  }
-  if (part.kind == RewardKind::kCountdown) node.read("use_all_numbers", part.use_all_numbers);
-  return part;
-}
 
 /// The countdown task inside RewardRequest::extra, or nothing when it is not readable.
 struct CountdownTask {
@@ -106,67 +33,102 @@ std::optional<CountdownTask> countdown_task(const nlohmann::json& extra) {
 struct PartResult {
   Verdict verdict = Verdict::kWrong;
   std::string extracted;
+  double value = 0;
 };
 
-PartResult score_part(const RewardPart& part, const RewardRequest& request, bool think_opened) {
-  if (part.kind == RewardKind::kFormat) {
-    const bool right = has_think_answer_format(request.completion, think_opened);
-    return {right ? Verdict::kRight : Verdict::kWrong, ""};
-  }
-  PartResult result;
+PartResult judged(Verdict verdict, std::string extracted = "") {
+  return {verdict, std::move(extracted), verdict == Verdict::kRight ? 1.0 : 0.0};
+}
+
+/// Of a part that has no right or wrong.
+PartResult measured(double value) { return {value >= 1 ? Verdict::kRight : Verdict::kWrong, "", value}; }
+
+PartResult score_code(const CodeVerifier& verifier, const RewardRequest& request, const RewardPart& part,
+                      bool think_opened) {
+  const auto task = code_task(request.extra);
+  if (!task) return judged(Verdict::kGoldUnreadable);
+  const auto code = extract_code(request.completion, part.code.language, think_opened);
+  if (!code) return judged(Verdict::kAnswerUnreadable);
+  const auto result = verifier.check(*code, *task);
+  return {result.verdict, *code, result.value};
+}
+
+PartResult score_countdown(const RewardRequest& request, const RewardPart& part, bool think_opened) {
   const auto answer = extract_answer(request.completion, part.extract, think_opened);
-  result.extracted = answer.value_or("");
-  if (part.kind == RewardKind::kExactAnswer) {
-    result.verdict = compare_answers(result.extracted, request.gold, part.compare);
-    return result;
-  }
   const auto task = countdown_task(request.extra);
-  if (!task) {
-    result.verdict = Verdict::kGoldUnreadable;
-  } else if (!answer) {
-    result.verdict = Verdict::kAnswerUnreadable;
-  } else {
-    result.verdict = check_countdown(*answer, task->numbers, task->target, part.use_all_numbers);
+  if (!task) return judged(Verdict::kGoldUnreadable, answer.value_or(""));
+  if (!answer) return judged(Verdict::kAnswerUnreadable);
+  return judged(check_countdown(*answer, task->numbers, task->target, part.use_all_numbers), *answer);
+}
+
+PartResult score_language(const RewardRequest& request, const LanguageConfig& config, bool think_opened) {
+  const std::string text =
+      config.thinking ? thinking_of(request.completion, think_opened) : request.completion;
+  auto target = config.target;
+  if (!target) target = main_language(request.prompt);
+  if (!target) target = main_language(text);
+  return measured(target ? language_share(text, *target) : 0);
+}
+
+PartResult score_part(const RewardPart& part, const CodeVerifier* verifier, const RewardRequest& request,
+                      bool think_opened) {
+  switch (part.kind) {
+    case RewardKind::kExactAnswer: {
+      const auto answer = extract_answer(request.completion, part.extract, think_opened).value_or("");
+      return judged(compare_answers(answer, request.gold, part.compare), answer);
+    }
+    case RewardKind::kFormat:
+      return judged(has_think_answer_format(request.completion, think_opened) ? Verdict::kRight
+                                                                              : Verdict::kWrong);
+    case RewardKind::kCountdown:
+      return score_countdown(request, part, think_opened);
+    case RewardKind::kCode:
+      return score_code(*verifier, request, part, think_opened);
+    case RewardKind::kLanguage:
+      return score_language(request, part.language, think_opened);
+    case RewardKind::kRepetition:
+      return measured(-repetition_share(request.completion, part.ngram));
+    case RewardKind::kLength:
+      break;  // needs the others' verdict
   }
-  return result;
+  return {};
 }
 
 }  // namespace
 
-RewardConfig RewardConfig::parse(ConfigNode node) {
-  RewardConfig config;
-  node.read("think_opened", config.think_opened);
-  const ConfigNode parts = node.child("parts");
-  for (const auto& name : parts.keys()) config.parts.push_back(parse_part(name, parts.child(name)));
-  node.reject_unknown_keys();
-  if (config.parts.empty()) {
-    node.reject("parts", "at least one part",
-                "Without a reward nothing is learned. For example\n"
-                "    parts: {accuracy: {kind: exact_answer, weight: 1.0}}");
-  }
-  return config;
+Reward::Reward(RewardConfig config) : config_(std::move(config)) {
+  for (const auto& part : config_.parts)
+    verifiers_.push_back(part.kind == RewardKind::kCode ? std::make_shared<const CodeVerifier>(part.code)
+                                                        : nullptr);
 }
 
 Score Reward::score(const RewardRequest& request) const {
   constexpr double kUnreadable = std::numeric_limits<double>::quiet_NaN();
   Score score;
-  bool has_verdict = false, has_answer = false, gold_unreadable = false;
-  for (const auto& part : config_.parts) {
-    auto result = score_part(part, request, config_.think_opened);
-    const bool unreadable = result.verdict == Verdict::kGoldUnreadable;
-    const double value = unreadable ? kUnreadable : (result.verdict == Verdict::kRight ? 1.0 : 0.0);
-    score.parts.emplace_back(part.name, value);
-    if (part.weight != 0) score.total += part.weight * value;
-    gold_unreadable |= unreadable && part.weight != 0;
-    const bool checks_answer = part.kind != RewardKind::kFormat;
-    if (!has_verdict || (checks_answer && !has_answer)) {
-      score.verdict = result.verdict;
-      score.extracted = std::move(result.extracted);
-      has_verdict = true;
-      has_answer = checks_answer;
-    }
+  for (size_t i = 0; i < config_.parts.size(); ++i) {
+    const auto& part = config_.parts[i];
+    auto result = score_part(part, verifiers_[i].get(), request, config_.think_opened);
+    score.parts.emplace_back(part.name,
+                             result.verdict == Verdict::kGoldUnreadable ? kUnreadable : result.value);
+    if (i == 0) score.verdict = result.verdict;
+    if (checks_answer(part.kind))
+      score.answers.push_back({part.name, result.verdict, std::move(result.extracted)});
   }
-  if (gold_unreadable) score.verdict = Verdict::kGoldUnreadable;
+  if (!score.answers.empty()) {
+    score.verdict = score.answers[0].verdict;
+    score.extracted = score.answers[0].extracted;
+  }
+  for (size_t i = 0; i < config_.parts.size(); ++i) {
+    const auto& part = config_.parts[i];
+    double& value = score.parts[i].second;
+    if (part.kind == RewardKind::kLength) {
+      const bool unknown = score.verdict == Verdict::kGoldUnreadable;
+      value = unknown ? kUnreadable
+                      : length_value(request.completion, score.verdict == Verdict::kRight, part.length);
+    }
+    if (part.weight != 0) score.total += part.weight * value;
+  }
+  if (std::isnan(score.total)) score.verdict = Verdict::kGoldUnreadable;
   return score;
 }
 

@@ -56,6 +56,7 @@ struct Engine::Run {
   const int64_t G;
   const SamplingConfig& sampling;
   const DrawOrigin& origin;
+  const OnCompletion& on_completion;
   std::vector<RolloutGroup> results = {};
   std::vector<Group> open = {};  // prefilled, with samples still to start
   std::vector<Sequence> active = {};
@@ -264,6 +265,8 @@ struct Engine::Run {
       for (const int32_t page : s.pages) cache().release(page);
       reserved -= s.reserved;
       ++finished;
+      const auto sample_number = static_cast<size_t>(s.sample);
+      if (on_completion) on_completion(s.group, sample_number, results[s.group].completions[sample_number]);
       for (auto& h : held) h.users -= h.group == s.group ? 1 : 0;
     }
     active = std::move(going_on);
@@ -297,9 +300,10 @@ Engine::Engine(model::Transformer model, Tokenizer tokenizer, EngineConfig confi
 Engine::~Engine() = default;
 
 std::vector<RolloutGroup> Engine::sample(const std::vector<Prompt>& prompts, int64_t G, const SamplingConfig& sampling,
-                                         const DrawOrigin& origin, const std::function<void(int64_t, int64_t)>& progress) {
+                                         const DrawOrigin& origin, const std::function<void(int64_t, int64_t)>& progress,
+                                         const OnCompletion& on_completion) {
   const torch::NoGradGuard no_grad;
-  Run run{*this, prompts, G, sampling, origin};
+  Run run{*this, prompts, G, sampling, origin, on_completion};
   run.check_prompts();
   if (prompts.empty()) return {};
   run.make_cache();

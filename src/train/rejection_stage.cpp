@@ -33,8 +33,9 @@ RejectionConfig RejectionConfig::parse(ConfigNode node, const RewardConfig& rewa
   c.choose = choose == "first" ? Choose::kFirst : Choose::kShortest;
   std::vector<std::string> parts;
   for (const auto& part : reward.parts) {
-    parts.push_back(part.name);
-    if (part.weight != 0) c.require.push_back(part.name);
+    const bool penalty = part.kind == RewardKind::kRepetition || part.kind == RewardKind::kLength;
+    if (!penalty) parts.push_back(part.name);  // a penalty is never 1
+    if (part.weight != 0 && (checks_answer(part.kind) || part.kind == RewardKind::kFormat)) c.require.push_back(part.name);
   }
   if (node.has("require")) {
     node.read("require", c.require);

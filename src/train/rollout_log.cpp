@@ -27,6 +27,11 @@ std::filesystem::path write_rollout_log(const std::filesystem::path& folder, int
     line["verdict"] = verdict_name(row.score.verdict);
     set_text(line, "extracted", row.score.extracted);
     set_text(line, "gold", row.gold);
+    for (const auto& answer : row.score.answers) {
+      auto& part = line["answers"][answer.part];
+      part["verdict"] = verdict_name(answer.verdict);
+      set_text(part, "extracted", answer.extracted);
+    }
     line["advantage"] = json_number(row.advantage);
     lines += line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
   }

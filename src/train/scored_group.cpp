@@ -1,5 +1,6 @@
 #include "r1/train/scored_group.h"
 
+#include "r1/reward/scoring_pool.h"
 #include "r1/util/progress.h"
 #include "tokens.h"
 
@@ -14,16 +15,17 @@ std::vector<ScoredGroup> sample_and_score(rollout::Engine& engine, const Tokeniz
   for (size_t i = 0; i < problems.size(); ++i) {
     prompts.push_back({prompt_tokens(tokenizer, problems[i].prompt), static_cast<uint32_t>(first_index + static_cast<int64_t>(i))});
   }
-  auto groups = engine.sample(prompts, group_size, sampling, origin);
+  const auto G = static_cast<size_t>(group_size);
+  ScoringPool pool(reward, reward.config().num_workers());
+  auto groups = engine.sample(prompts, group_size, sampling, origin, {}, [&](size_t i, size_t sample, const rollout::Completion& completion) {
+    pool.submit(i * G + sample, {problems[i].prompt, tokenizer.decode(completion.tokens, {.skip_special = true}), problems[i].answer, problems[i].extra});
+  });
   const double sampled_s = monotonic_s();
+  const auto scores = pool.finish();
   std::vector<ScoredGroup> out;
   for (size_t i = 0; i < problems.size(); ++i) {
-    ScoredGroup scored{std::move(problems[i]), std::move(groups[i]), {}};
-    for (const auto& completion : scored.group.completions) {
-      const auto text = tokenizer.decode(completion.tokens, {.skip_special = true});
-      scored.scores.push_back(reward.score({scored.problem.prompt, text, scored.problem.answer, scored.problem.extra}));
-    }
-    out.push_back(std::move(scored));
+    const auto first = scores.begin() + static_cast<int64_t>(i * G);
+    out.push_back({std::move(problems[i]), std::move(groups[i]), {first, first + group_size}});
   }
   seconds.rollout += sampled_s - start_s;
   seconds.reward += monotonic_s() - sampled_s;

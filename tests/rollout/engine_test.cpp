@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <map>
+
 #include "r1/util/error.h"
 
 namespace r1::rollout {
@@ -49,6 +51,19 @@ void expect_equal(const std::vector<RolloutGroup>& a, const std::vector<RolloutG
       EXPECT_EQ(a[p].completions[g].tokens, b[p].completions[g].tokens) << p << "," << g;
       EXPECT_EQ(a[p].completions[g].rollout_logprobs, b[p].completions[g].rollout_logprobs) << p << "," << g;
     }
+  }
+}
+
+TEST(Engine, TellsOfEachCompletionOnceWhenItEnds) {
+  const auto all = prompts(kTexts);
+  Engine engine(small_model(), tokenizer(), {.max_batch = 3});
+  std::map<std::pair<size_t, size_t>, std::vector<int32_t>> told;
+  const auto groups = engine.sample(all, 4, sampling(20), {5, 1, 9}, {}, [&](size_t prompt, size_t sample, const Completion& completion) {
+    EXPECT_TRUE(told.emplace(std::pair{prompt, sample}, completion.tokens).second);
+  });
+  EXPECT_EQ(told.size(), 4 * all.size());
+  for (size_t p = 0; p < groups.size(); ++p) {
+    for (size_t g = 0; g < 4; ++g) EXPECT_EQ((told[{p, g}]), groups[p].completions[g].tokens);
   }
 }
 

@@ -31,6 +31,7 @@ TEST(RolloutLog, KeepsEverythingOfARow) {
   row.score.parts = {{"format", 1.0}, {"accuracy", 0.0}};
   row.score.verdict = Verdict::kRight;
   row.score.extracted = "19";
+  row.score.answers = {{"accuracy", Verdict::kRight, "19"}, {"reach", Verdict::kAnswerUnreadable, ""}};
   row.gold = "19";
   row.advantage = 1.0 / 3;
   auto broken = row;
@@ -53,6 +54,9 @@ TEST(RolloutLog, KeepsEverythingOfARow) {
                                      {"verdict", "right"},
                                      {"extracted", "19"},
                                      {"gold", "19"},
+                                     {"answers",
+                                      {{"accuracy", {{"verdict", "right"}, {"extracted", "19"}}},
+                                       {"reach", {{"verdict", "answer_unreadable"}, {"extracted", ""}}}}},
                                      {"advantage", 1.0 / 3}}));
   EXPECT_EQ(rows[1]["text"], std::string("a\xEF\xBF\xBD\0b\xEF\xBF\xBD", 9));
   EXPECT_EQ(rows[1]["text_base64"], "Yf8AYuKI");

@@ -7,10 +7,11 @@
 namespace r1 {
 
 /// What a verifier can say. kGoldUnreadable is a fault of the problem, never of the completion: it counts as
-/// neither right nor wrong. kTimedOut: the verifier could not tell within its limits.
+/// neither right nor wrong. kTimedOut: no verdict within the limits, of the verifier (maths) or of a test
+/// (code).
 enum class Verdict { kRight, kWrong, kGoldUnreadable, kAnswerUnreadable, kTimedOut };
-const char* verdict_name(
-    Verdict verdict);  ///< "right", "wrong", "gold_unreadable", "answer_unreadable", "timed_out"
+/// "right", "wrong", "gold_unreadable", "answer_unreadable", "timed_out"
+const char* verdict_name(Verdict verdict);
 
 /// Where a completion's final answer stands. All but kFirstLine look outside the thinking.
 enum class Extract {
@@ -32,6 +33,8 @@ enum class Compare {
 /// `completion` without its thinking: <think>...</think> blocks, an unclosed <think> to the end, and
 /// everything before a </think> that nothing opened. think_opened: the prompt ended inside <think>.
 std::string without_thinking(std::string_view completion, bool think_opened);
+/// The rest: what stands inside of <think>, blocks separated by a newline; empty when there is none.
+std::string thinking_of(std::string_view completion, bool think_opened);
 
 /// The first of `extractors` that finds an answer gives it, trimmed and not empty; nothing when none does.
 /// Linear time, any bytes, never throws.

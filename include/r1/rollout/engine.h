@@ -65,12 +65,16 @@ class Engine {
   Engine(model::Transformer model, Tokenizer tokenizer, EngineConfig config);
   ~Engine();
 
+  /// Called when a completion has ended, with its places in the result.
+  using OnCompletion = std::function<void(size_t prompt, size_t sample, const Completion&)>;
+
   /// G completions for every prompt, in order. `progress(finished, total)` is called after every decode step.
   /// Throws Error for an empty prompt, a prompt that leaves no room in the model's context, or a cache too small for
   /// one sequence.
   std::vector<RolloutGroup> sample(const std::vector<Prompt>& prompts, int64_t completions_per_prompt,
                                    const SamplingConfig& sampling, const DrawOrigin& origin,
-                                   const std::function<void(int64_t, int64_t)>& progress = {});
+                                   const std::function<void(int64_t, int64_t)>& progress = {},
+                                   const OnCompletion& on_completion = {});
 
   const EngineStats& stats() const { return stats_; }
 

@@ -18,7 +18,7 @@ struct RejectionConfig {
   Keep keep = Keep::kPassing;         ///< completions that pass, or a pair of a better and a worse one per problem
   int64_t keep_per_prompt = 1;        ///< at most so many of a problem's completions that pass
   Choose choose = Choose::kShortest;  ///< which of more: the shortest, or the first that were drawn
-  std::vector<std::string> require;   ///< reward parts that must be 1; default: every part with a weight
+  std::vector<std::string> require;   ///< reward parts that must be 1; default: each with a weight that checks an answer or the format
   /// Keys as the fields (`keep: passing | pairs`, `choose: shortest | first`, `require: "accuracy, format"`).
   static RejectionConfig parse(ConfigNode node, const RewardConfig& reward);
 };
