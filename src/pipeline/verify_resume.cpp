@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "r1/pipeline/run_config.h"
 #include "r1/train/checkpoint.h"
 #include "r1/util/error.h"
 #include "r1/util/file.h"
@@ -106,8 +107,28 @@ struct Kills {
   std::map<std::string, int64_t> by_stage;
 };
 
+struct StageTime {
+  std::string name;
+  double seconds = 0;
+};
+
+std::vector<StageTime> stage_times(const VerifyResumeOptions& o, const path& unbroken) {
+  std::vector<StageTime> times;
+  for (const auto& entry : RunConfig::load(o.config, o.overrides).stages) {
+    times.push_back({entry.name, nlohmann::json::parse(read_file(unbroken / "stages" / (entry.name + ".json"))).at("seconds")});
+  }
+  return times;
+}
+
+// How many stages of `times`, from the first on, are complete.
+size_t stages_done(const path& run_dir, const std::vector<StageTime>& times) {
+  size_t done = 0;
+  while (done < times.size() && std::filesystem::exists(run_dir / "stages" / (times[done].name + ".json"))) ++done;
+  return done;
+}
+
 // Runs to the end, killed on the way.
-Kills run_killed(const VerifyResumeOptions& o, const path& run_dir, const path& log, double unbroken_s) {
+Kills run_killed(const VerifyResumeOptions& o, const path& run_dir, const path& log, const std::vector<StageTime>& times) {
   std::vector<std::string> first{o.program.string(), "run", o.config.string(), "run_dir=" + run_dir.string()};
   first.insert(first.end(), o.overrides.begin(), o.overrides.end());
   const std::vector<std::string> again{o.program.string(), "resume", run_dir.string()};
@@ -121,9 +142,11 @@ Kills run_killed(const VerifyResumeOptions& o, const path& run_dir, const path& 
     }
     const auto i = static_cast<uint32_t>(kills.total);
     const bool in_checkpoint = i % 3 == 2;
-    // On average the unbroken time over all attempts: starting and what was lost take a part of it, so that the last kill
-    // comes late, but before the end.
-    const double moment = draw_uniform({.seed = o.seed, .stream = Stream::kTest, .sample = i}) * 2 * unbroken_s / static_cast<double>(o.kills);
+    // The kills are dealt over the stages in order: the process runs into its stage, and on for a random part of the time
+    // that the stage takes, which may end in the next one or between the two.
+    const size_t target = static_cast<size_t>(kills.total) * times.size() / static_cast<size_t>(o.kills);
+    while (!process.ended() && stages_done(run_dir, times) < target) pause_s(0.01);
+    const double moment = draw_uniform({.seed = o.seed, .stream = Stream::kTest, .sample = i}) * times[target].seconds;
     const double start_s = monotonic_s();
     while (!process.ended() && (monotonic_s() - start_s < moment || (in_checkpoint && !checkpoint_is_being_written(run_dir, since)))) {
       pause_s(in_checkpoint && monotonic_s() - start_s >= moment ? 0.0002 : 0.01);
@@ -138,7 +161,7 @@ Kills run_killed(const VerifyResumeOptions& o, const path& run_dir, const path& 
     kills.in_checkpoint += hit ? 1 : 0;
     const auto stage = stage_at_work(run_dir);
     ++kills.by_stage[stage.empty() ? "between stages" : stage];
-    std::printf("kill %2lld after %6.2f s, %s%s\n", static_cast<long long>(kills.total), monotonic_s() - start_s,
+    std::printf("kill %2lld after %6.2f s %s%s\n", static_cast<long long>(kills.total), monotonic_s() - start_s,
                 stage.empty() ? "between stages" : ("in stage " + stage).c_str(), hit ? ", while a checkpoint was written" : "");
     std::fflush(stdout);
   }
@@ -219,7 +242,7 @@ bool verify_resume(const VerifyResumeOptions& o) {
   const double unbroken_s = monotonic_s() - start_s;
   std::printf("took %s; now the same with %lld kills in %s\n", human_seconds(unbroken_s).c_str(), static_cast<long long>(o.kills), killed.c_str());
   std::fflush(stdout);
-  const auto kills = run_killed(o, killed, o.work_dir / "killed.log", unbroken_s);
+  const auto kills = run_killed(o, killed, o.work_dir / "killed.log", stage_times(o, unbroken));
   std::printf("%lld kills, %lld of them while a checkpoint was written\n", static_cast<long long>(kills.total),
               static_cast<long long>(kills.in_checkpoint));
   for (const auto& [stage, count] : kills.by_stage) std::printf("  %-24s %lld\n", stage.c_str(), static_cast<long long>(count));
