@@ -15,6 +15,7 @@ using Action = std::function<int()>;
 // chosen. main runs the action after the whole command line has been read. One file per command:
 // cmd_<name>.cpp.
 void add_run_command(CLI::App& app, Action& action);
+void add_plan_command(CLI::App& app, Action& action);
 void add_resume_command(CLI::App& app, Action& action);
 void add_verify_resume_command(CLI::App& app, Action& action);
 void add_bench_command(CLI::App& app, Action& action);

@@ -24,6 +24,7 @@ constexpr int kFailed = 1, kWrongUsage = 2;
 void add_commands(CLI::App& app, Action& action) {
   add_run_command(app, action);
   add_resume_command(app, action);
+  add_plan_command(app, action);
   add_verify_resume_command(app, action);
   add_report_command(app, action);
   add_eval_command(app, action);
