@@ -72,9 +72,11 @@ function costTable(run) {
     run.ledger ? null : el("p", {class: "soft small"}, "Without ledger.jsonl: seconds as each stage reports them, loading left out.")];
 }
 
+// Tables with prices, made by whoever knows them; beside each other where there is room.
 function givenTables(run) {
-  return ((run.costs || {}).tables || []).map((given) => el("div", {style: {marginTop: "14px"}}, table(given.title || "", given.columns, given.rows.map((cells) => /^(all|total)/i.test(cells[0]) ? {total: true, cells} : cells), {label: "cost"}),
-    (given.notes || []).map((note) => el("p", {class: "soft small"}, note))));
+  const isSum = (cells) => /^(all|total)/i.test(cells[0]);
+  return el("div", {class: "given"}, ((run.costs || {}).tables || []).map((given) => el("div", {}, table(given.title || "", given.columns.map(capital), given.rows.map((cells) => isSum(cells) ? {total: true, cells} : cells), {label: "cost"}),
+    (given.notes || []).map((note) => el("p", {class: "soft small"}, note)))));
 }
 
 function costSection() {
