@@ -75,7 +75,7 @@ function costTable(run) {
 // Tables with prices, made by whoever knows them; beside each other where there is room.
 function givenTables(run) {
   const isSum = (cells) => /^(all|total)/i.test(cells[0]);
-  return el("div", {class: "given"}, ((run.costs || {}).tables || []).map((given) => el("div", {}, table(given.title || "", given.columns.map(capital), given.rows.map((cells) => isSum(cells) ? {total: true, cells} : cells), {label: "cost"}),
+  return el("div", {class: "given"}, ((run.costs || {}).tables || []).map((given) => el("div", {}, table(given.title || "", [capital(given.columns[0]), ...given.columns.slice(1)], given.rows.map((cells) => isSum(cells) ? {total: true, cells} : cells), {label: "cost"}),
     (given.notes || []).map((note) => el("p", {class: "soft small"}, note)))));
 }
 
