@@ -4,10 +4,31 @@
 #include "command_line.h"
 #include "commands.h"
 #include "output.h"
+#include "r1/pipeline/cost.h"
 #include "r1/report/report.h"
 #include "r1/util/strings.h"
 
 namespace r1::apps {
+namespace {
+
+// What the ledgers of the runs add up to, as the page's tables and as text; null for a run without one.
+std::pair<nlohmann::json, std::string> costs_of(const std::vector<std::filesystem::path>& dirs) {
+  auto costs = nlohmann::json::array();
+  std::string text;
+  for (const auto& dir : dirs) {
+    std::error_code error;
+    if (!std::filesystem::exists(dir / "ledger.jsonl", error)) {
+      costs.push_back(nullptr);
+      continue;
+    }
+    const auto summary = pipeline::cost_summary(dir);
+    costs.push_back(pipeline::cost_tables(summary));
+    text += (dirs.size() > 1 ? dir.string() + "\n" : "") + pipeline::cost_table(summary) + "\n";
+  }
+  return {costs, text};
+}
+
+}  // namespace
 
 void add_report_command(CLI::App& app, Action& action) {
   struct Options {
@@ -32,8 +53,9 @@ void add_report_command(CLI::App& app, Action& action) {
     action = [options] {
       std::vector<std::filesystem::path> dirs{options->run_dir};
       if (!options->other.empty()) dirs.emplace_back(options->other);
-      const auto written = report::write_report(dirs, nullptr, options->out);
-      print(cat(written.table, "report  ", written.html.string(), " (",
+      const auto [costs, cost_text] = costs_of(dirs);
+      const auto written = report::write_report(dirs, costs, options->out);
+      print(cat(written.table, cost_text, "report  ", written.html.string(), " (",
                 human_bytes(static_cast<double>(written.bytes)), ")\n"));
       return 0;
     };

@@ -159,8 +159,9 @@ json cost_tables(const json& summary) {
 }
 
 std::string cost_table(const json& summary) {
+  const auto tables = cost_tables(summary);  // named: a loop over a part of a temporary would outlive it
   std::string out;
-  for (const auto& table : cost_tables(summary).at("tables")) {
+  for (const auto& table : tables.at("tables")) {
     auto head = table.at("columns").get<std::vector<std::string>>();
     head[0] = table.at("title");
     out += line(head);

@@ -50,19 +50,22 @@ bool add_ledger(RunRecord& run) {
     const auto stage = std::find_if(run.stages.begin(), run.stages.end(),
                                     [&](const StageRecord& s) { return s.name == name; });
     if (stage == run.stages.end()) {
-      unknown.insert(name.empty() ? "(none)" : name);
+      if (name != "run") unknown.insert(name.empty() ? "(none)" : name);
+      add_line(run.outside_stages, line, sources[""]);
     } else {
       add_line(stage->cost, line, sources[name]);
     }
   });
   if (!whole) run.notes.push_back("ledger.jsonl ends in half a line, which is left out");
-  for (auto& stage : run.stages) {
-    const auto& own = sources[stage.name];
-    stage.cost.joules_source = join({own.begin(), own.end()}, " + ");
-  }
+  const auto name_sources = [&](StageCost& cost, const std::string& stage) {
+    const auto& own = sources[stage];
+    cost.joules_source = join({own.begin(), own.end()}, " + ");
+  };
+  for (auto& stage : run.stages) name_sources(stage.cost, stage.name);
+  name_sources(run.outside_stages, "");
   if (!unknown.empty()) {
     run.notes.push_back(
-        cat("ledger.jsonl names stages that the config does not have, left out of the tables: ",
+        cat("ledger.jsonl names stages that the config does not have, counted outside of stages: ",
             join({unknown.begin(), unknown.end()}, ", ")));
   }
   return true;

@@ -12,7 +12,8 @@ namespace r1::report {
 ///    "rapl"}
 ///
 /// With `"lost": true` the same was spent on steps that a killed process had to repeat: it counts in every
-/// sum and apart in lost_seconds. Lines of a stage that is not in the config go to no stage, with a note.
+/// sum and apart in lost_seconds. Lines of stage "run" are of no stage; those of a stage
+/// that is not in the config are counted with them, with a note.
 /// Throws as read_rows.
 bool add_ledger(RunRecord& run);
 

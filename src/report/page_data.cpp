@@ -155,6 +155,7 @@ ordered_json run_json(const RunContents& contents, size_t max_points, const nloh
           {"parts", std::move(parts)},
           {"answer_part", run.answer_part()},
           {"stages", std::move(stages)},
+          {"outside", cost_json(run.outside_stages)},
           {"alarms", std::move(alarms)},
           {"samples", std::move(samples)},
           {"costs", costs},

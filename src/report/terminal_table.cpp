@@ -89,19 +89,22 @@ std::string stage_table(const RunRecord& run) {
   Rows rows{{"stage", "kind", "state", "steps", "time"}};
   rows[0].insert(rows[0].end(), phases.begin(), phases.end());
   double total = 0;
+  const auto add = [&](std::vector<std::string> cells, const StageCost& cost) {
+    cells.push_back(cost.wall_seconds > 0 ? human_seconds(cost.wall_seconds) : "-");
+    for (const auto& phase : phases) {
+      const auto it = cost.seconds.find(phase);
+      cells.push_back(it == cost.seconds.end() || it->second == 0 ? "-" : human_seconds(it->second));
+    }
+    rows.push_back(std::move(cells));
+    total += cost.wall_seconds;
+  };
   for (const auto& stage : run.stages) {
     const auto steps =
         stage.steps_total > 0 ? cat(stage.steps_done, "/", stage.steps_total) : cat(stage.steps_done);
-    const double wall = stage.cost.wall_seconds;
-    rows.push_back(
-        {stage.name, stage.kind, state_name(stage.state), steps, wall > 0 ? human_seconds(wall) : "-"});
-    for (const auto& phase : phases) {
-      const auto it = stage.cost.seconds.find(phase);
-      rows.back().push_back(it == stage.cost.seconds.end() ? "-" : human_seconds(it->second));
-    }
-    total += wall;
+    add({stage.name, stage.kind, state_name(stage.state), steps}, stage.cost);
   }
-  rows.push_back({"all stages", "", "", "", human_seconds(total)});
+  if (run.outside_stages.wall_seconds > 0) add({"outside of stages", "", "", ""}, run.outside_stages);
+  rows.push_back({"all", "", "", "", human_seconds(total)});
   return aligned(rows) + "\n";
 }
 

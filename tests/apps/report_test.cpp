@@ -34,9 +34,17 @@ TEST(Report, WritesThePageAndPrintsTheTable) {
   }
   EXPECT_EQ(slurp(folder / "a/report.html").substr(0, 15), "<!DOCTYPE html>");
   folder.write("b/config.yaml", kConfig);
+  folder.write(
+      "b/ledger.jsonl",
+      "{\"time\":1,\"session\":1,\"stage\":\"rl\",\"step\":4,\"seconds\":{\"rollout\":1800,\"reward\":0,"
+      "\"update\":1800,"
+      "\"eval\":0,\"checkpoint\":0,\"load\":0,\"other\":0},\"devices\":2,\"tokens_in\":10,\"tokens_out\":20,"
+      "\"trained_tokens\":20,\"flops\":1e12,\"joules\":3.6e6,\"joules_source\":\"assumed\"}\n{\"time\":2,");
   const auto two = run_r1({"report", folder / "a", folder / "b", "--out", folder / "both.html"});
   EXPECT_EQ(two.exit_code, 0) << two.err;
   EXPECT_HOLDS(two.out, "no figures yet");
+  EXPECT_HOLDS(two.out, "Table 7");
+  EXPECT_HOLDS(slurp(folder / "both.html"), "H800 hours");
   EXPECT_TRUE(fs::exists(folder / "both.html"));
 }
 

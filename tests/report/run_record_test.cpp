@@ -124,7 +124,8 @@ TEST(ReadRun, SumsTheLedgerOverStarts) {
                "\"trained_tokens\":5,\"flops\":1e9,\"joules\":7,\"joules_source\":\"rapl\"}\n"
                "{\"stage\":\"zero\",\"session\":2,\"seconds\":{\"rollout\":0.5},\"devices\":1,\"joules\":3,"
                "\"joules_source\":\"assumed\",\"lost\":true}\n"
-               "{\"stage\":\"other\",\"seconds\":{\"load\":1}}\n{\"stage\":\"zero\",\"sec");
+               "{\"stage\":\"other\",\"seconds\":{\"load\":1}}\n{\"stage\":\"run\",\"seconds\":{\"other\":2}}"
+               "\n{\"stage\":\"zero\",\"sec");
   const auto run = read_run(folder.path());
   EXPECT_TRUE(run.has_ledger);
   const auto& cost = run.stages[1].cost;
@@ -137,6 +138,7 @@ TEST(ReadRun, SumsTheLedgerOverStarts) {
   EXPECT_EQ(cost.flops, 1e9);
   EXPECT_EQ(cost.joules, 10);
   EXPECT_EQ(cost.joules_source, "assumed + rapl");
+  EXPECT_EQ(run.outside_stages.wall_seconds, 3);
   EXPECT_EQ(run.notes.size(), 2U);  // half a line, and a stage that the config does not have
 }
 

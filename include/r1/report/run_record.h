@@ -62,6 +62,7 @@ struct RunRecord {
   nlohmann::json starts = nlohmann::json::array();  ///< of run.json
   std::vector<RewardPart> parts;
   std::vector<StageRecord> stages;
+  StageCost outside_stages;  ///< what the ledger has under no stage of the config: the begin and end of a process
   std::vector<std::string> log_tail;  ///< last lines of log.txt
   int64_t log_warnings = 0, log_errors = 0;
   std::vector<std::string> notes;  ///< what could not be read, in words

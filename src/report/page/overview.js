@@ -5,7 +5,7 @@ function runState(run) {
   return run.stages.some((stage) => stage.state !== "waiting") ? ["stopped", "warn"] : ["not begun", ""];
 }
 
-const totalSeconds = (run) => run.stages.reduce((sum, stage) => sum + (stage.cost.wall || 0), 0);
+const totalSeconds = (run) => run.stages.reduce((sum, stage) => sum + (stage.cost.wall || 0), run.outside.wall || 0);
 const formatPart = (run) => (run.parts.find((part) => part.kind === "format") || {}).name;
 
 // The stage whose last evaluation is the best; the later one of equals.
@@ -33,7 +33,7 @@ function tiles(run) {
 function runHead(run, i) {
   const [state, mood] = runState(run), start = run.starts[0] || {}, last = run.starts[run.starts.length - 1] || {};
   const facts = [run.dir, start.time && "begun " + start.time.replace("T", " ").replace("Z", " UTC"),
-    run.starts.length > 1 && `${run.starts.length} starts`, last.cpu && `${last.cpu}, ${last.threads} threads, ${last.instructions || ""}`, last.commit && "commit " + last.commit].filter(Boolean);
+    run.starts.length > 1 && `${run.starts.length} starts`, last.cpu && `${last.cpu}, ${last.threads} threads, ${last.instructions || ""}`, last.commit && "commit " + last.commit, run.written > 0 && "newest figures of " + utc(run.written)].filter(Boolean);
   return el("div", {}, el("div", {class: "run-title"}, runKey(i), el(TWO ? "h2" : "h1", TWO ? {style: {margin: 0}} : {}, run.name),
     el("span", {class: "chip " + mood}, state), el("span", {class: "soft small"}, "as of " + utc(run.as_of))),
     el("div", {class: "facts"}, facts.map((fact) => el("span", {}, fact))), tiles(run));

@@ -54,15 +54,15 @@ const WORK_COLUMNS = [["Device hours", (c) => c.device / 3600, (v) => v.toPrecis
 // One row per stage and one for all; columns without any figure are left out.
 function costRows(run, columns, label) {
   const all = {seconds: {}};
-  for (const stage of run.stages) {
-    for (const [key, value] of Object.entries(stage.cost)) if (typeof value === "number") all[key] = (all[key] || 0) + value;
-    for (const [phase, value] of Object.entries(stage.cost.seconds)) all.seconds[phase] = (all.seconds[phase] || 0) + value;
+  for (const cost of [...run.stages.map((stage) => stage.cost), run.outside]) {
+    for (const [key, value] of Object.entries(cost)) if (typeof value === "number") all[key] = (all[key] || 0) + value;
+    for (const [phase, value] of Object.entries(cost.seconds)) all.seconds[phase] = (all.seconds[phase] || 0) + value;
   }
   const used = columns.filter(([title, value]) => title === "Time" || value(all) > 0);
   const cells = (cost) => used.map(([, value, format]) => value(cost) ? format(value(cost)) : "\u2013");
   const isTime = columns === TIME_COLUMNS, state = (stage) => isTime ? [el("td", {class: "left"}, stateText(stage.state)), stage.total ? `${stage.done}/${stage.total}` : String(stage.done)] : [];
   return table("", ["Stage", ...(isTime ? ["State", "Steps"] : []), ...used.map(([title]) => title)],
-    [...run.stages.map((stage) => [stage.name, ...state(stage), ...cells(stage.cost)]), {total: true, cells: ["All stages", ...(isTime ? ["", ""] : []), ...cells(all)]}], {label});
+    [...run.stages.map((stage) => [stage.name, ...state(stage), ...cells(stage.cost)]), ...(run.outside.wall ? [["outside of stages", ...(isTime ? ["", ""] : []), ...cells(run.outside)]] : []), {total: true, cells: ["All", ...(isTime ? ["", ""] : []), ...cells(all)]}], {label});
 }
 
 function costTable(run) {
@@ -72,9 +72,11 @@ function costTable(run) {
     run.ledger ? null : el("p", {class: "soft small"}, "Without ledger.jsonl: seconds as each stage reports them, loading left out.")];
 }
 
+// Tables with prices, made by whoever knows them; beside each other where there is room.
 function givenTables(run) {
-  return ((run.costs || {}).tables || []).map((given) => el("div", {style: {marginTop: "14px"}}, table(given.title || "", given.columns, given.rows.map((cells) => /^(all|total)/i.test(cells[0]) ? {total: true, cells} : cells), {label: "cost"}),
-    (given.notes || []).map((note) => el("p", {class: "soft small"}, note))));
+  const isSum = (cells) => /^(all|total)/i.test(cells[0]);
+  return el("div", {class: "given"}, ((run.costs || {}).tables || []).map((given) => el("div", {}, table(given.title || "", [capital(given.columns[0]), ...given.columns.slice(1)], given.rows.map((cells) => isSum(cells) ? {total: true, cells} : cells), {label: "cost"}),
+    (given.notes || []).map((note) => el("p", {class: "soft small"}, note)))));
 }
 
 function costSection() {
