@@ -220,7 +220,9 @@ TEST(PreferenceModel, AddsTheScoreOfEachCompletionToItsOwnRow) {
     for (const auto& text : {*pair.chosen, *pair.rejected}) {
       auto& completion = group.group.completions.emplace_back();
       completion.tokens = tokenizer.encode(text);
-      group.scores.push_back({.total = 1.0, .parts = {{"accuracy", 1.0}}, .extracted = {}});
+      auto& score = group.scores.emplace_back();
+      score.total = 1.0;
+      score.parts = {{"accuracy", 1.0}};
     }
     groups.push_back(group);
   }
