@@ -7,6 +7,7 @@
 #include "r1/report/text_signs.h"
 #include "r1/util/error.h"
 #include "r1/util/jsonl.h"
+#include "r1/util/progress.h"
 #include "r1/util/strings.h"
 #include "row_file.h"
 #include "sample_choice.h"
@@ -116,6 +117,14 @@ class StepReader {
              {"advantage", row.value("advantage", json())},
              {"reflective", reflective},
              {"bytes", text.size()}};
+    // Where several parts check an answer, each has taken its own from the text.
+    if (const auto answers = row.find("answers");
+        answers != row.end() && answers->is_object() && answers->size() > 1) {
+      for (const auto& [part, found] : answers->items()) {
+        out["answers"][part] = {{"verdict", text_of(found, "verdict")},
+                                {"extracted", shorten(text_of(found, "extracted"), 500, ignored)}};
+      }
+    }
     return out;
   }
 
@@ -178,17 +187,24 @@ class StepReader {
 
 std::vector<StageSamples> read_samples(RunRecord& run, const SampleLimits& limits) {
   std::vector<StageSamples> stages;
-  std::vector<GroupsOfFiles> by_file;
+  std::vector<std::vector<StepFile>> chosen;
+  int64_t total = 0, done = 0;
   for (const auto& stage : run.stages) {
     auto files = step_files(run.dir / "rollouts" / stage.name);
     if (files.empty()) files = step_files(run.dir / "data" / stage.name);
     if (files.empty()) continue;
-    StageSamples samples;
-    samples.stage = stage.name;
-    samples.files = static_cast<int64_t>(files.size());
-    by_file.emplace_back();
-    for (const auto& file : chosen_files(files, limits)) {
-      StepReader reader(run, limits, stage.name, file.step);
+    stages.emplace_back().stage = stage.name;
+    stages.back().files = static_cast<int64_t>(files.size());
+    chosen.push_back(chosen_files(std::move(files), limits));
+    total += static_cast<int64_t>(chosen.back().size());
+  }
+  std::vector<GroupsOfFiles> by_file(stages.size());
+  Progress progress("texts", total);
+  for (size_t s = 0; s < stages.size(); ++s) {
+    auto& samples = stages[s];
+    for (const auto& file : chosen[s]) {
+      StepReader reader(run, limits, samples.stage, file.step);
+      progress.update(done++, samples.stage);
       try {
         read_jsonl(file.path, [&](int64_t, const json& row) { reader.add(row); });
       } catch (const std::exception& error) {  // a file that a run takes away meanwhile, or a damaged one
@@ -198,11 +214,11 @@ std::vector<StageSamples> read_samples(RunRecord& run, const SampleLimits& limit
       samples.groups_read += reader.num_groups();
       samples.steps_read.push_back(file.step);
       TextSigns signs;
-      by_file.back().push_back(reader.finish(signs));
+      by_file[s].push_back(reader.finish(signs));
       samples.signs.push_back(signs);
     }
-    stages.push_back(std::move(samples));
   }
+  if (total > 0) progress.finish();
   keep_fitting(stages, by_file, limits);
   return stages;
 }

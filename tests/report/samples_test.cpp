@@ -105,6 +105,21 @@ TEST(Samples, ADamagedFileIsANoteAndNotTheEnd) {
   EXPECT_HOLDS(run.notes[0], "step-000002.jsonl.zst");
 }
 
+TEST(Samples, ShowWhatEachOfSeveralPartsTookForTheAnswer) {
+  TempFolder folder;
+  folder.write("config.yaml", kConfig);
+  auto two = completion(1, 0, "a", "right"), one = completion(2, 0, "b", "right");
+  two["answers"] = {{"accuracy", {{"verdict", "right"}, {"extracted", "5"}}},
+                    {"code", {{"verdict", "wrong"}, {"extracted", "print(6)"}}}};
+  one["answers"] = {{"accuracy", {{"verdict", "right"}, {"extracted", "5"}}}};
+  write_rollout(folder, "zero", 1, {two, one});
+  auto run = read_run(folder.path());
+  const auto groups = read_samples(run).at(0).groups;
+  EXPECT_EQ(groups.at(0)["completions"][0]["answers"]["code"]["extracted"], "print(6)");
+  EXPECT_EQ(groups.at(0)["completions"][0]["answers"]["code"]["verdict"], "wrong");
+  EXPECT_FALSE(groups.at(1)["completions"][0].contains("answers"));  // the one above says it all
+}
+
 TEST(Samples, KeptTextsOfRejectionSamplingAreShownToo) {
   TempFolder folder;
   folder.write("config.yaml", "pipeline: [{name: kept, kind: rejection_sample}]\n");

@@ -20,6 +20,12 @@ const VERDICTS = {right: ["\u2713 right", "good", "right"], wrong: ["\u2717 wron
 const JUDGED_RIGHT = new Set(["right", "kept", "chosen"]), BY_ANSWER = (completion) => !["kept", "chosen", "rejected"].includes(completion.verdict);
 const figure = (value) => typeof value === "number" ? number(value) : missing(value) ? "\u2013" : String(value);
 
+// Where several parts check an answer: what each took, and what it found.
+function answersOfParts(answers, gold) {
+  return el("div", {class: "answers"}, Object.entries(answers).map(([part, found]) => el("div", {}, el("span", {class: "label"}, part + " "), el("b", {class: "mono"}, found.extracted || "\u2013"),
+    el("span", {class: "label"}, " " + (VERDICTS[found.verdict] || [found.verdict])[0]))), el("div", {}, el("span", {class: "label"}, "gold "), el("span", {class: "mono"}, gold || "\u2013")));
+}
+
 function completionCard(completion, gold, i) {
   const [words, mood, border] = VERDICTS[completion.verdict] || [completion.verdict || "not judged", "", ""];
   const parts = Object.entries(completion.parts || {}).map(([name, value]) => el("span", {}, name + " ", el("b", {}, figure(value))));
@@ -27,7 +33,7 @@ function completionCard(completion, gold, i) {
     el("div", {class: "head"}, el("span", {class: "chip " + mood}, words), el("span", {class: "num small soft"}, completion.reward === null ? "" : "reward ", el("b", {}, completion.reward === null ? "" : figure(completion.reward)))),
     el("div", {class: "parts"}, parts),
     el("div", {class: "text", tabindex: 0, role: "region", "aria-label": "text of completion " + (i + 1)}, markedText(completion.text)),
-    !BY_ANSWER(completion) ? null : el("div", {class: "answers"}, el("span", {class: "label"}, "answer "), el("b", {class: "mono"}, completion.extracted || "\u2013"), el("span", {class: "label"}, "  gold "), el("span", {class: "mono"}, gold || "\u2013")),
+    !BY_ANSWER(completion) ? null : completion.answers ? answersOfParts(completion.answers, gold) : el("div", {class: "answers"}, el("span", {class: "label"}, "answer "), el("b", {class: "mono"}, completion.extracted || "\u2013"), el("span", {class: "label"}, "  gold "), el("span", {class: "mono"}, gold || "\u2013")),
     el("div", {class: "small soft num", style: {whiteSpace: "normal"}}, [completion.tokens !== null && completion.tokens + " tokens", completion.finish && "ends by " + completion.finish,
       completion.advantage !== null && "advantage " + figure(completion.advantage), completion.reflective > 0 && completion.reflective + " reflective"].filter(Boolean).join(" \u00b7 ")));
 }
