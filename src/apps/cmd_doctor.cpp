@@ -10,6 +10,8 @@
 #include "kernels/parallel.h"
 #include "machine.h"
 #include "output.h"
+#include "r1/reward/sandbox.h"
+#include "r1/util/error.h"
 #include "r1/util/strings.h"
 #include "version.h"
 
@@ -28,6 +30,14 @@ std::string rounded(double value) {
   return text;
 }
 
+std::string sandbox_here() {
+  try {
+    return cat("solutions of code rewards run apart from this machine: ", isolation_name(Sandbox().isolation()));
+  } catch (const Error&) {
+    return "none can be made here: code rewards refuse to run, and say why (docs/code_sandbox.md)";
+  }
+}
+
 int doctor() {
   const Machine m = describe_machine();
   line("program", version_line());
@@ -39,6 +49,7 @@ int doctor() {
   line("GPU",
        cat(m.gpu_present ? "/dev/nvidia0 is there" : "none (no /dev/nvidia0)",
            at::hasCUDA() ? "; this build has CUDA" : "; this build has no CUDA and computes on the CPU"));
+  line("sandbox", sandbox_here());
   bool exact = true;
   const Gemm gemm = [](int64_t M, int64_t N, int64_t K, kernels::MatrixView a, kernels::MatrixView b,
                        float* c, int64_t ldc) { kernels::gemm(M, N, K, a, b, c, ldc); };

@@ -15,7 +15,7 @@ TEST(Doctor, ReportsAMachineThatIsReady) {
   const auto r = run_r1({"doctor"});
   EXPECT_EQ(r.exit_code, 0) << r.out << r.err;
   for (const char* part :
-       {"LibTorch 2.11", "CPU", "cores", "kernels for avx", "memory", "disk", "GPU", "GFLOP/s", "GB/s copy",
+       {"LibTorch 2.11", "CPU", "cores", "kernels for avx", "memory", "disk", "GPU", "sandbox", "code rewards", "GFLOP/s", "GB/s copy",
         "0 of 64 rows differ alone, 0 from the plain loops", "verdict       ready"}) {
     EXPECT_HOLDS(r.out, part);
   }

@@ -1,6 +1,7 @@
 // The settings of arXiv:2501.12948v2 as the shipped presets have them.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "r1/pipeline/plan.h"
@@ -65,6 +66,13 @@ TEST_F(Presets, RlStagesHaveThePapersNumbers) {
     EXPECT_EQ(g.sampling_after(8199).max_completion_tokens, row.max_tokens);
     EXPECT_EQ(g.sampling_after(8200).max_completion_tokens, row.longer_after > 0 ? row.longer_tokens : row.max_tokens);
     EXPECT_EQ(config.plan.devices, 64 * 8);
+    const auto& parts = config.reward->parts;
+    const auto language = std::find_if(parts.begin(), parts.end(), [](const auto& part) { return part.kind == RewardKind::kLanguage; });
+    ASSERT_EQ(language != parts.end(), row.preset != "r1_zero");
+    if (language != parts.end()) {
+      EXPECT_EQ(language->weight, 1);  // section 3.2.1: added to the final reward as it is
+      EXPECT_TRUE(language->language.thinking);
+    }
   }
   const auto reward_config = load("rl_stage2");
   const auto& second = stage<train::GrpoStageConfig>(reward_config, "rl_stage2");
