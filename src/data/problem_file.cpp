@@ -1,12 +1,15 @@
 #include "r1/data/problem_file.h"
 
 #include <functional>
+#include <optional>
 #include <unordered_set>
 
+#include "r1/data/problem_fields.h"
 #include "r1/data/prompt_template.h"
 #include "r1/util/error.h"
 #include "r1/util/file.h"
 #include "r1/util/jsonl.h"
+#include "r1/util/log.h"
 #include "r1/util/strings.h"
 #include "split.h"
 
@@ -79,12 +82,15 @@ class Reader {
   /// Appends the problems of `file`; `side` picks the list by the question without white space.
   void read(const std::filesystem::path& file, ProblemSet& set,
             const std::function<std::vector<Problem>&(const std::string& key)>& side) {
+    std::optional<ProblemFields> form;
     const Row row = [&](const std::string& where, int64_t index, const nlohmann::json& fields) {
       if (config_.limit > 0 && index >= config_.limit) return;
-      const std::string question = text_field(fields, config_.prompt_field, where);
-      const std::string answer = gold_answer(text_field(fields, config_.answer_field, where));
+      if (!form) form = fields_of(fields);
+      const std::string question = text_field(fields, form->prompt, where);
+      nlohmann::json asserts;
+      const std::string answer = form->is_code() ? tests_of(fields, *form, asserts) : gold_answer(*form, fields, where);
       if (trimmed(question).empty()) {
-        throw Error(cat(where, ": field \"", config_.prompt_field, "\" is empty; accepted: a question."));
+        throw Error(cat(where, ": field \"", form->prompt, "\" is empty; accepted: a question."));
       }
       if (answer.empty()) {
         ++set.gold_unreadable;
@@ -101,8 +107,9 @@ class Reader {
       problem.answer = answer;
       problem.kind = config_.json_array ? "json_array" : "jsonl";
       problem.extra = fields;
-      problem.extra.erase(config_.prompt_field);
-      problem.extra.erase(config_.answer_field);
+      problem.extra.erase(form->prompt);
+      problem.extra.erase(form->answer);
+      if (form->is_code()) problem.extra["asserts"] = asserts;
       side(key).push_back(std::move(problem));
     };
     int64_t num_rows = 0;
@@ -120,10 +127,27 @@ class Reader {
   }
 
  private:
-  std::string gold_answer(const std::string& field) const {
-    if (config_.answer_after.empty()) return trimmed(field);
-    const size_t mark = field.rfind(config_.answer_after);
-    return mark == std::string::npos ? "" : trimmed(field.substr(mark + config_.answer_after.size()));
+  ProblemFields fields_of(const nlohmann::json& first_row) const {
+    if (config_.recognise) {
+      if (auto form = recognise_fields(first_row)) return *form;
+    }
+    return {"given", config_.prompt_field, config_.answer_field, config_.answer_after};
+  }
+
+  static std::string gold_answer(const ProblemFields& form, const nlohmann::json& fields, const std::string& where) {
+    const std::string answer = text_field(fields, form.answer, where);
+    if (form.form == "solution") return trimmed(boxed_answer(answer));
+    if (form.answer_after.empty()) return trimmed(answer);
+    const size_t mark = answer.rfind(form.answer_after);
+    return mark == std::string::npos ? "" : trimmed(answer.substr(mark + form.answer_after.size()));
+  }
+
+  /// The tests as one text, which stands for the gold answer in logs; empty when there is none.
+  static std::string tests_of(const nlohmann::json& fields, const ProblemFields& form, nlohmann::json& asserts) {
+    asserts = code_asserts(fields, form);
+    std::vector<std::string> texts;
+    for (const auto& test : asserts) texts.push_back(test.get<std::string>());
+    return join(texts, "\n");
   }
 
   const ProblemFileConfig& config_;
@@ -140,6 +164,7 @@ ProblemFileConfig ProblemFileConfig::parse(ConfigNode node) {
   config.json_array = kind == "json_array";
   node.require("file", config.file);
   node.read("eval_file", config.eval_file);
+  config.recognise = !node.has("prompt_field") && !node.has("answer_field") && !node.has("answer_after");
   node.read("prompt_field", config.prompt_field);
   node.read("answer_field", config.answer_field);
   node.read("answer_after", config.answer_after);
@@ -169,6 +194,21 @@ ProblemSet file_problems(const ProblemFileConfig& config) {
   }
   finish_split(set, config.split);
   return set;
+}
+
+std::vector<Problem> read_benchmark(const std::filesystem::path& file) {
+  ProblemFileConfig config;
+  config.json_array = file.extension() == ".json";
+  ProblemSet set;
+  Reader(config).read(file, set, [&](const std::string&) -> std::vector<Problem>& { return set.eval; });
+  if (set.eval.empty()) {
+    throw Error(cat(file.string(), ": no problem with a gold answer that can be read (", set.gold_unreadable,
+                    " without); accepted: at least one."));
+  }
+  if (set.gold_unreadable > 0) log_warning(cat(file.string(), ": ", set.gold_unreadable, " problems left out, without a gold answer"));
+  if (set.repeated > 0) log_warning(cat(file.string(), ": ", set.repeated, " problems left out, an earlier one has the same question"));
+  shuffle_held_out(set.eval, config.split);
+  return std::move(set.eval);
 }
 
 }  // namespace r1

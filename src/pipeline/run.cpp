@@ -248,19 +248,4 @@ void resume(const std::filesystem::path& run_dir, const std::vector<std::string>
   run_stages(config, load_data(config), directory, true, until);
 }
 
-train::EvalResult evaluate_model(const RunConfig& config, const std::filesystem::path& model_path, int64_t problems) {
-  const train::GrpoStageConfig* grpo = nullptr;
-  for (const auto& stage : config.stages) {
-    if (const auto* g = std::get_if<train::GrpoStageConfig>(&stage.config)) grpo = g;
-  }
-  if (grpo == nullptr || !config.reward) throw Error("evaluation needs a config with a grpo stage, problems and a reward");
-  const auto source = model::open_weights(model_path);
-  model::Transformer model(source->config());
-  model->load_weights(*source);
-  rollout::Engine engine(model, config.load_tokenizer(), grpo->engine);
-  const auto set = load_problems(config.require_problems());
-  return train::evaluate(engine, config.load_tokenizer(), Reward(*config.reward), set.eval,
-                         problems > 0 ? problems : grpo->eval.problems, grpo->eval.sampling, {config.seed, stage_id("eval"), 0});
-}
-
 }  // namespace r1::pipeline

@@ -86,7 +86,7 @@ Metrics RejectionStage::advance() {
     for (const size_t i : kept) {
       const auto& completion = g.group.completions[i];
       nlohmann::ordered_json line{{"prompt", g.problem.prompt},
-                                  {"completion", context_.tokenizer.decode(completion.tokens, {.skip_special = true})},
+                                  {"completion", g.texts[i]},
                                   {"problem_id", g.problem.id},
                                   {"num_tokens", completion.tokens.size()}};
       for (const auto& [name, value] : g.scores[i].parts) line["rewards"][name] = value;

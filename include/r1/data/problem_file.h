@@ -14,8 +14,8 @@ namespace r1 {
 ///     kind: jsonl                    # an object per line, also .jsonl.zst; json_array: an array of objects
 ///     file: data/gsm8k_train.jsonl
 ///     eval_file: data/held_out.jsonl # optional: then all of `file` is training
-///     prompt_field: question
-///     answer_field: answer
+///     prompt_field: question         # these three are recognised from the first row when none is given:
+///     answer_field: answer           # GSM8K, MATH, AIME, HumanEval, MBPP, see problem_fields.h
 ///     answer_after: "####"           # the gold answer follows the last one of these; "": the whole field
 ///     prompt: "{prompt}\n"           # template
 ///     limit: 0                       # only the first so many, all when 0
@@ -27,6 +27,7 @@ namespace r1 {
 /// and warned of.
 struct ProblemFileConfig {
   bool json_array = false;
+  bool recognise = true;  ///< the three fields below by each file's first row; as they stand when it has no known form
   std::filesystem::path file;
   std::filesystem::path eval_file;
   std::string prompt_field = "question";
@@ -41,5 +42,10 @@ struct ProblemFileConfig {
 /// Throws Error "<file>:<line>: ..." (array: "<file>: element 12: ...") for a missing or non-text field, for
 /// a broken file, and when no problem is left.
 ProblemSet file_problems(const ProblemFileConfig& config);
+
+/// All problems of one file with recognised fields, none held out, in the order of the keyed shuffle that held-out
+/// problems have: the first n are a sample. `.json` is an array of objects, anything else an object per line.
+/// Throws as above.
+std::vector<Problem> read_benchmark(const std::filesystem::path& file);
 
 }  // namespace r1
