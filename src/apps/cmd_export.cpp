@@ -4,14 +4,15 @@
 
 #include "command_line.h"
 #include "commands.h"
-#include "model_transfer.h"
+#include "output.h"
+#include "r1/pipeline/model_transfer.h"
 
 namespace r1::apps {
 
 void add_export_command(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand(
       "export", "HF folder or checkpoint to a GGUF file, or to a HF folder of another dtype");
-  const auto transfer = std::make_shared<ModelTransfer>();
+  const auto transfer = std::make_shared<pipeline::ModelTransfer>();
   command->add_option("SRC", transfer->source, "HF folder, a run's checkpoint or a .gguf file")->required();
   command
       ->add_option("DST", transfer->target, "a name that ends in .gguf makes a file, any other a HF folder")
@@ -29,11 +30,7 @@ void add_export_command(CLI::App& app, Action& action) {
                "  r1 export runs/addition/checkpoints/grpo/latest models/addition --type bf16\n");
   command->callback([transfer, &action] {
     action = [transfer] {
-      if (transfer->target.extension() == ".gguf") {
-        transfer->to_gguf();
-      } else {
-        transfer->to_folder();
-      }
+      print(transfer->run() + "\n");
       return 0;
     };
   });

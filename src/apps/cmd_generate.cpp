@@ -7,7 +7,7 @@
 #include "command_line.h"
 #include "commands.h"
 #include "json_lines.h"
-#include "model_files.h"
+#include "r1/pipeline/model_files.h"
 #include "output.h"
 #include "r1/rollout/engine.h"
 #include "r1/util/error.h"
@@ -74,8 +74,8 @@ int generate(const GenerateOptions& options) {
   const auto tokenizer_path = options.tokenizer.empty() ? options.model : options.tokenizer;
   const auto tokenizer = Tokenizer::load(tokenizer_path);
   const auto texts = options.prompts.empty() ? read_prompts() : options.prompts;
-  auto model = load_model(options.model, torch::kFloat);
-  check_vocabulary(tokenizer, tokenizer_path, model->config(), options.model);
+  auto model = pipeline::load_model(options.model, torch::kFloat);
+  pipeline::check_vocabulary(tokenizer, tokenizer_path, model->config(), options.model);
   std::vector<rollout::Prompt> prompts;
   for (const auto& text : texts) {
     prompts.push_back({prompt_tokens(options, tokenizer, text), static_cast<uint32_t>(prompts.size())});

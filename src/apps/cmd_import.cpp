@@ -3,14 +3,15 @@
 
 #include "command_line.h"
 #include "commands.h"
-#include "model_transfer.h"
+#include "output.h"
+#include "r1/pipeline/model_transfer.h"
 
 namespace r1::apps {
 
 void add_import_command(CLI::App& app, Action& action) {
   auto* command =
       app.add_subcommand("import", "GGUF file or HF folder to a HF folder (config, safetensors, tokenizer)");
-  const auto transfer = std::make_shared<ModelTransfer>();
+  const auto transfer = std::make_shared<pipeline::ModelTransfer>();
   command->add_option("SRC", transfer->source, ".gguf file, HF folder or a run's checkpoint")->required();
   command->add_option("DST", transfer->target, "folder to make")->required();
   command->add_option("--dtype", transfer->dtype, "of the weights written")
@@ -25,7 +26,7 @@ void add_import_command(CLI::App& app, Action& action) {
                "  r1 import smollm2.gguf models/smollm2 --dtype bf16\n");
   command->callback([transfer, &action] {
     action = [transfer] {
-      transfer->to_folder();
+      print(transfer->to_folder() + "\n");
       return 0;
     };
   });

@@ -8,7 +8,7 @@
 #include "command_line.h"
 #include "commands.h"
 #include "json_lines.h"
-#include "model_files.h"
+#include "r1/pipeline/model_files.h"
 #include "r1/util/error.h"
 #include "r1/util/safetensors.h"
 #include "r1/util/strings.h"
@@ -60,7 +60,7 @@ void save(const std::filesystem::path& file, const model::NamedTensors& tensors)
 
 int logprobs(const LogprobsOptions& options) {
   const bool float64 = options.dtype == "float64";
-  Scorer scorer(load_model(options.model, float64 ? torch::kDouble : torch::kFloat), options.temperature);
+  Scorer scorer(pipeline::load_model(options.model, float64 ? torch::kDouble : torch::kFloat), options.temperature);
   const auto& config = scorer.config();
   model::NamedTensors logits;
   answer_json_lines([&](const nlohmann::json& object) {

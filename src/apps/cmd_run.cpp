@@ -2,6 +2,7 @@
 
 #include "command_line.h"
 #include "commands.h"
+#include "output.h"
 #include "r1/pipeline/run.h"
 #include "r1/train/stage_loop.h"
 #include "r1/util/stop_signal.h"
@@ -27,31 +28,38 @@ void add_run_command(CLI::App& app, Action& action) {
   struct Options {
     std::string config;
     std::vector<std::string> overrides;
-    bool plan = false;
-    std::string until;
+    bool dry_run = false;
+    std::string from, until;
   };
   auto options = std::make_shared<Options>();
   auto* command = app.add_subcommand("run", "run all stages of a config in a new run directory");
   command->add_option("config", options->config, "YAML file")->required();
   command->add_option("overrides", options->overrides,
                       "key=value: replaces a key; list items by index: pipeline.1.steps=20");
-  command->add_flag("--plan", options->plan, "print batch arithmetic and memory, then stop");
+  command->add_flag("--dry-run", options->dry_run,
+                    "print batch arithmetic, memory and what would be done with each stage, then stop");
+  command->add_option("--from", options->from,
+                      "run this stage and all that depends on it again, in the run directory that is there");
   command->add_option("--until", options->until, "end after this stage; `r1 resume` goes on");
   set_examples(
       *command,
       "  r1 run configs/tiny/r1_zero.yaml\n"
       "  r1 run configs/tiny/r1_zero.yaml name=second seed=2 pipeline.1.group_size=16\n"
+      "  r1 run configs/tiny/r1.yaml --from rl_2 --dry-run\n"
       "Ctrl-C ends after the running step with a checkpoint (exit code 130); a second Ctrl-C at once.\n");
   command->callback([options, &action] {
     action = [options] {
       const auto config = pipeline::RunConfig::load(options->config, options->overrides);
-      if (options->plan) {
-        std::fputs(pipeline::describe_plan(config).c_str(), stdout);
+      if (options->dry_run) {
+        print(pipeline::describe_plan(config) + pipeline::describe_states(config, options->from, options->until));
         return 0;
       }
       std::string line = "r1 run " + options->config;
       for (const auto& item : options->overrides) line += " " + item;
-      return interruptible(config.run_dir.string(), [&] { pipeline::run(config, line, options->until); });
+      return interruptible(config.run_dir.string(), [&] {
+        if (options->from.empty()) pipeline::run(config, line, options->until);
+        else pipeline::run_from(config, options->from, line + " --from " + options->from, options->until);
+      });
     };
   });
 }

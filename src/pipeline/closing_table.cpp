@@ -59,6 +59,15 @@ std::string stage_lines(const nlohmann::json& s) {
                      share(s, "passed", "sampled"), " pass, ", share(s, "solved_problems", "problems"), " of the problems solved, ",
                      s.at("kept").get<int64_t>(), " kept\n");
   }
+  if (s.contains("wrote")) return out + "  " + s.at("wrote").get<std::string>() + "\n";
+  if (s.contains("preference_evaluations")) {
+    out += cat("  ", s.at("examples").get<int64_t>(), " preferences, last loss ", s.at("loss").get<double>(), "\n");
+    const auto& done = s.at("preference_evaluations");
+    if (done.empty()) return out;
+    out += line(cat("held-out preferences: ", done.back().at("examples").get<int64_t>()), "before", "after");
+    return out + line("judged right", percent(done.front(), "preference_accuracy"), percent(done.back(), "preference_accuracy"));
+  }
+  if (!s.contains("trained_tokens")) return out;  // an evaluation
   if (!s.contains("generated_tokens")) {
     return out + cat("  ", human_count(s.at("trained_tokens")), " tokens, last loss ", s.at("loss").get<double>(), " nats per token\n");
   }

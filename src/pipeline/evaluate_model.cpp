@@ -5,6 +5,7 @@
 #include "r1/data/problem_file.h"
 #include "r1/data/prompt_template.h"
 #include "r1/model/weights.h"
+#include "r1/pipeline/model_files.h"
 #include "r1/util/error.h"
 #include "r1/util/log.h"
 #include "r1/util/random.h"
@@ -23,6 +24,7 @@ constexpr const char* kCodeReward = "parts: {accuracy: {kind: code}}";
 // Everything that evaluation needs beside the model.
 struct Task {
   Tokenizer tokenizer;
+  std::filesystem::path tokenizer_path;
   std::vector<Problem> problems;
   Reward reward;
   train::EvalConfig eval;
@@ -40,15 +42,19 @@ Task from_config(const RunConfig& config) {
       engine = grpo->engine;
     } else if (const auto* text = std::get_if<TextStageEntry>(&stage.config); text != nullptr && text->config.eval) {
       eval = text->config.eval;
+    } else if (const auto* stage_eval = std::get_if<EvalEntry>(&stage.config)) {
+      eval = stage_eval->eval;
+      engine = stage_eval->engine;
     }
   }
   if (!eval) config.source.reject("pipeline", "a stage with an `eval:` section", "Its sampling settings are used.");
   auto set = load_problems(config.require_problems());
-  return {config.load_tokenizer(), std::move(set.eval), Reward(*config.reward), *eval, engine, config.seed};
+  return {config.load_tokenizer(), config.tokenizer_path.empty() ? "tokenizer.characters" : config.tokenizer_path, std::move(set.eval), Reward(*config.reward), *eval, engine, config.seed};
 }
 
 Task from_file(const EvaluationRequest& request) {
-  auto tokenizer = Tokenizer::load(request.tokenizer.empty() ? request.model : request.tokenizer);
+  const auto tokenizer_path = request.tokenizer.empty() ? request.model : request.tokenizer;
+  auto tokenizer = Tokenizer::load(tokenizer_path);
   auto problems = read_benchmark(request.data);
   const bool code = problems.front().extra.contains("asserts");
   const std::string text = !request.prompt.empty() ? request.prompt : code ? kCodePrompt : kMathsPrompt;
@@ -63,18 +69,7 @@ Task from_file(const EvaluationRequest& request) {
   eval.sampling.max_completion_tokens = 1024;
   rollout::EngineConfig engine;
   engine.kv_cache_bytes = int64_t{8} << 30;  // an upper bound: pages are made for what these prompts can need
-  return {std::move(tokenizer), std::move(problems), Reward(reward), eval, engine, 1};
-}
-
-// Problems whose prompt leaves no room for an answer are an error only when they are asked.
-void check_task(const Task& task, const EvaluationRequest& request, const model::ModelConfig& model) {
-  if (task.problems.empty()) {
-    throw Error("evaluation: the config holds no problem out; accepted: at least one.\n  Raise problems.eval_fraction, or name a file with --data.");
-  }
-  if (task.tokenizer.vocab_size() > model.vocab_size) {
-    throw Error(cat(request.model.string(), ": the embedding has ", model.vocab_size, " rows, the tokenizer ", task.tokenizer.vocab_size(),
-                    " tokens; accepted: at most as many tokens as rows.\n  Use the tokenizer that belongs to these weights."));
-  }
+  return {std::move(tokenizer), tokenizer_path, std::move(problems), Reward(reward), eval, engine, 1};
 }
 
 }  // namespace
@@ -89,8 +84,11 @@ train::EvalResult evaluate_model(const EvaluationRequest& request, const train::
   const int64_t wanted = request.problems > 0 ? request.problems : task.eval.problems;
   const int64_t count = std::min(wanted, static_cast<int64_t>(task.problems.size()));
   if (request.problems > count) log_warning(cat(request.problems, " problems were asked for; there are ", count));
+  if (count == 0) {
+    throw Error("evaluation: the config holds no problem out; accepted: at least one.\n  Raise problems.eval_fraction, or name a file with --data.");
+  }
   const auto source = model::open_weights(request.model);
-  check_task(task, request, source->config());
+  check_vocabulary(task.tokenizer, task.tokenizer_path, source->config(), request.model);
   model::Transformer model(source->config());
   model->load_weights(*source);
   rollout::Engine engine(model, task.tokenizer, task.engine);

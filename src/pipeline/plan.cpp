@@ -68,6 +68,21 @@ std::string describe_plan(const RunConfig& c) {
                   human_bytes(kv), "; together up to ", human_bytes(2 * weights + kv), "\n");
       continue;
     }
+    if (const auto* r = std::get_if<RewardModelEntry>(&stage.config)) {
+      text += cat("  batch   ", r->config.steps, " steps x ", r->config.examples_per_step, " preferences = ",
+                  r->config.steps * r->config.examples_per_step, "; micro-batches of up to ", r->config.update.micro_batch_tokens,
+                  " packed tokens\n");
+      text += memory_line(m, r->config.update, false, 0);
+      continue;
+    }
+    if (const auto* e = std::get_if<EvalEntry>(&stage.config)) {
+      text += cat("  batch   ", e->eval.problems, " held-out problems, up to ", e->eval.sampling.max_completion_tokens, " tokens each\n");
+      continue;
+    }
+    if (const auto* e = std::get_if<ExportEntry>(&stage.config)) {
+      text += cat("  writes  ", (c.run_dir / e->path).string(), ", ", e->dtype, "\n");
+      continue;
+    }
     const auto& g = std::get<train::GrpoStageConfig>(stage.config);
     const int64_t prompts = g.prompts_per_step * g.steps_per_rollout;
     text += cat("  batch   ", g.steps / g.steps_per_rollout, " rollouts x ", prompts, " prompts x ", g.group_size, " completions = ",

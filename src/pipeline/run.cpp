@@ -8,7 +8,9 @@
 #include <numeric>
 
 #include "closing_table.h"
+#include "export_stage.h"
 #include "kernels/parallel.h"
+#include "r1/train/eval_stage.h"
 #include "r1/train/stage_loop.h"
 #include "r1/util/error.h"
 #include "r1/util/log.h"
@@ -24,12 +26,8 @@ namespace {
 struct RunData {
   std::optional<ProblemSet> problems;
   std::map<std::filesystem::path, std::vector<TextExample>> texts;  // by file
+  std::map<std::filesystem::path, std::vector<PreferenceExample>> preferences;
 };
-
-bool needs_problems(const StageEntry& entry) {
-  const auto* text = std::get_if<TextStageEntry>(&entry.config);
-  return text == nullptr || text->config.eval;
-}
 
 RunData load_data(const RunConfig& config) {
   RunData data;
@@ -39,6 +37,9 @@ RunData load_data(const RunConfig& config) {
       for (const auto& source : text->data.sources) {
         if (!source.file.empty() && !data.texts.contains(source.file)) data.texts[source.file] = read_text_examples(source.file);
       }
+    }
+    if (const auto* reward_model = std::get_if<RewardModelEntry>(&entry.config); reward_model && !reward_model->file.empty()) {
+      data.preferences[reward_model->file] = read_preferences(reward_model->file);
     }
   }
   return data;
@@ -77,8 +78,23 @@ train::TextSource make_texts(const RunConfig& config, const TextDataConfig& data
   };
 }
 
-std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const StageEntry& entry, const train::StageContext& context,
-                                         const RunData& data) {
+// The last checkpoint of a finished stage. An older one will not do: the run would go on from other weights than the
+// unbroken one.
+train::FoundCheckpoint last_checkpoint(const RunDirectory& directory, const std::string& stage) {
+  const auto folder = directory.path() / "checkpoints" / stage;
+  const int64_t last_step = directory.finished_stage(stage)->at("steps");
+  const auto found = train::newest_checkpoint(folder);
+  if (!found || found->step != last_step) {
+    throw Error(cat(folder.string(), ": the last checkpoint of the finished stage '", stage, "', of step ", last_step,
+                    ", is not there or damaged; found: ", found ? cat("step ", found->step) : "none", ".\n  Remove ",
+                    (directory.path() / "stages" / (stage + ".json")).string(),
+                    " and resume: that stage then goes on from what is left."));
+  }
+  return *found;
+}
+
+std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const RunDirectory& directory, const StageEntry& entry,
+                                         const train::StageContext& context, const RunData& data) {
   if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) {
     std::optional<train::Evaluator> evaluator;
     if (text->config.eval) evaluator.emplace(*text->config.eval, Reward(*config.reward), data.problems->eval);
@@ -88,24 +104,31 @@ std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const StageEnt
   if (const auto* rejection = std::get_if<train::RejectionConfig>(&entry.config)) {
     return std::make_unique<train::RejectionStage>(context, *rejection, Reward(*config.reward), *data.problems);
   }
-  return std::make_unique<train::GrpoStage>(context, std::get<train::GrpoStageConfig>(entry.config), Reward(*config.reward),
-                                            *data.problems);
+  if (const auto* reward_model = std::get_if<RewardModelEntry>(&entry.config)) {
+    return std::make_unique<train::RewardModelStage>(context, reward_model->config,
+                                                     reward_model->stage.empty() ? data.preferences.at(reward_model->file)
+                                                                                 : read_preferences(context.run_dir / "data" / reward_model->stage));
+  }
+  if (const auto* eval = std::get_if<EvalEntry>(&entry.config)) {
+    return std::make_unique<train::EvalStage>(context, eval->engine, train::Evaluator(eval->eval, Reward(*config.reward), data.problems->eval));
+  }
+  if (const auto* exported = std::get_if<ExportEntry>(&entry.config)) {
+    const auto source = entry.from.empty() ? entry.model.path : last_checkpoint(directory, entry.from).path;
+    return std::make_unique<ExportStage>(ModelTransfer{source, context.run_dir / exported->path, {}, exported->dtype, true});
+  }
+  const auto& grpo = std::get<train::GrpoStageConfig>(entry.config);
+  std::optional<train::PreferenceModel> preference;
+  if (grpo.preference) {
+    const auto judge = std::find_if(config.stages.begin(), config.stages.end(), [&](const auto& e) { return e.name == grpo.preference->stage; });
+    preference = train::PreferenceModel::load(judge->model.config, train::CheckpointReader(last_checkpoint(directory, judge->name)));
+  }
+  return std::make_unique<train::GrpoStage>(context, grpo, Reward(*config.reward), *data.problems, std::move(preference));
 }
 
-// Weights that a stage begins with: the last checkpoint of the stage it names, or the config's. An older checkpoint of
-// that stage will not do: the run would go on from other weights than the unbroken one.
+// Weights that a stage begins with: the last checkpoint of the stage it names, or the config's.
 void load_start(const RunConfig& config, const RunDirectory& directory, const StageEntry& entry, model::Transformer& model) {
   if (!entry.from.empty()) {
-    const auto folder = directory.path() / "checkpoints" / entry.from;
-    const int64_t last_step = directory.finished_stage(entry.from)->at("steps");
-    const auto found = train::newest_checkpoint(folder);
-    if (!found || found->step != last_step) {
-      throw Error(cat(folder.string(), ": the last checkpoint of the finished stage '", entry.from, "', of step ", last_step,
-                      ", is not there or damaged; found: ", found ? cat("step ", found->step) : "none", ".\n  Remove ",
-                      (directory.path() / "stages" / (entry.from + ".json")).string(),
-                      " and resume: that stage then goes on from what is left."));
-    }
-    train::CheckpointReader(*found).load_group("model", model->named_tensors());
+    train::CheckpointReader(last_checkpoint(directory, entry.from)).load_group("model", model->named_tensors());
   } else if (entry.model.path.empty()) {
     model->initialize(config.seed);
   } else {
@@ -113,11 +136,15 @@ void load_start(const RunConfig& config, const RunDirectory& directory, const St
   }
 }
 
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 // The lines that differ, for people.
 std::string difference(const std::vector<std::string>& before, const std::vector<std::string>& now) {
   std::vector<std::string> lines;
   for (const auto& line : now) {
-    if (std::find(before.begin(), before.end(), line) == before.end()) lines.push_back(line);
+    if (!contains(before, line)) lines.push_back(line);
   }
   for (const auto& line : before) {
     const auto key = line.substr(0, line.find(": ") + 2);
@@ -165,7 +192,7 @@ void run_stages(const RunConfig& config, const RunData& data, const RunDirectory
     model::Transformer model(entry.model.config);
     load_start(config, directory, entry, model);
     train::StageContext context{entry.name, directory.path(), config.seed, model, tokenizer, true};
-    const auto stage = make_stage(config, entry, context, data);
+    const auto stage = make_stage(config, directory, entry, context, data);
     auto summary = train::run_stage(*stage, context, {config.checkpoint, resumed});
     summary["settings"] = settings;
     summary["output"] = output_hash(directory.path(), entry);
@@ -184,9 +211,7 @@ std::vector<std::string> stages_to_repeat(const RunConfig& before, const RunConf
     if (!directory.finished_stage(entry.name)) continue;
     const auto old = std::find_if(before.stages.begin(), before.stages.end(), [&](const StageEntry& e) { return e.name == entry.name; });
     const auto inputs = inputs_of(entry);
-    const bool stale = std::any_of(inputs.begin(), inputs.end(), [&](const std::string& name) {
-      return std::find(repeated.begin(), repeated.end(), name) != repeated.end();
-    });
+    const bool stale = std::any_of(inputs.begin(), inputs.end(), [&](const std::string& name) { return contains(repeated, name); });
     if (stale || old == before.stages.end() || stage_settings(before, *old, placeholder) != stage_settings(config, entry, placeholder)) {
       repeated.push_back(entry.name);
     }
@@ -194,18 +219,92 @@ std::vector<std::string> stages_to_repeat(const RunConfig& before, const RunConf
   return repeated;
 }
 
-void require_stage(const RunConfig& config, const std::string& name) {
+// The stages that read, directly or not, what `from` makes; itself included.
+std::vector<std::string> depending_on(const RunConfig& config, const std::string& from) {
+  std::vector<std::string> names{from};
+  for (const auto& entry : config.stages) {
+    const auto inputs = inputs_of(entry);
+    const bool reads = std::any_of(inputs.begin(), inputs.end(), [&](const auto& name) { return contains(names, name); });
+    if (reads && !contains(names, entry.name)) names.push_back(entry.name);
+  }
+  return names;
+}
+
+void require_stage(const RunConfig& config, const std::string& name, const std::string& option) {
   std::vector<std::string> names;
   for (const auto& entry : config.stages) names.push_back(entry.name);
   if (!name.empty() && std::find(names.begin(), names.end(), name) == names.end()) {
-    throw Error(cat("--until is ", name, "; accepted: a stage of the pipeline: ", join(names, ", "), "."));
+    throw Error(cat(option, " is ", name, "; accepted: a stage of the pipeline: ", join(names, ", "), "."));
   }
 }
 
 }  // namespace
 
+std::string describe_states(const RunConfig& config, const std::string& from, const std::string& until) {
+  require_stage(config, from, "--from");
+  require_stage(config, until, "--until");
+  std::string text;
+  std::vector<std::string> again = from.empty() ? std::vector<std::string>{} : depending_on(config, from);
+  const bool exists = std::filesystem::exists(config.run_dir / "run.json");
+  bool ended = false;
+  for (const auto& entry : config.stages) {
+    std::string what = "runs";
+    if (exists) {
+      const auto inputs = inputs_of(entry);
+      const bool stale = std::any_of(inputs.begin(), inputs.end(), [&](const auto& name) { return contains(again, name); });
+      const auto done = RunDirectory::finished_stage(config.run_dir, entry.name);
+      if (contains(again, entry.name) || (done && stale)) {
+        what = entry.name == from ? "runs again" : "runs again: what it reads is made anew";
+      } else if (done) {
+        const auto settings = stage_settings(config, entry, [&](const auto& name) {
+          const auto input = RunDirectory::finished_stage(config.run_dir, name);
+          return input ? input->value("output", "") : "";
+        });
+        const bool same = done->value("settings", settings) == settings;
+        what = same ? "complete, left as it is" : "runs again: " + difference(done->at("settings"), settings);
+      } else if (const auto found = train::newest_checkpoint(config.run_dir / "checkpoints" / entry.name)) {
+        what = cat("goes on after step ", found->step);
+      }
+      if (what.starts_with("runs again") && !contains(again, entry.name)) again.push_back(entry.name);
+    }
+    text += cat("stage ", entry.name, " (", entry.kind, "): ", ended ? "not reached" : what, "\n");
+    ended = ended || entry.name == until;
+  }
+  return text;
+}
+
+void run_from(const RunConfig& config, const std::string& from, const std::string& command_line, const std::string& until) {
+  require_stage(config, from, "--from");
+  require_stage(config, until, "--until");
+  const auto directory = RunDirectory::open(config.run_dir, command_line);
+  const auto data = load_data(config);
+  const auto repeated = depending_on(config, from);
+  const auto output_of = [&](const std::string& name) { return directory.finished_stage(name)->value("output", ""); };
+  // Everything that the repeated stages read, directly or not, and that is not repeated itself, must stand as it would be made.
+  std::vector<std::string> needed = repeated;
+  for (auto entry = config.stages.rbegin(); entry != config.stages.rend(); ++entry) {
+    if (!contains(needed, entry->name)) continue;
+    for (const auto& name : inputs_of(*entry)) needed.push_back(name);
+  }
+  for (const auto& entry : config.stages) {
+    if (!contains(needed, entry.name) || contains(repeated, entry.name)) continue;
+    const auto done = directory.finished_stage(entry.name);
+    const auto settings = done ? stage_settings(config, entry, output_of) : std::vector<std::string>{};
+    if (!done || done->value("settings", settings) != settings) {
+      throw Error(cat("--from is ", from, ", which needs stage '", entry.name, "'; in ", config.run_dir.string(), " that one ",
+                      done ? "was made with other settings: " + difference(done->at("settings"), settings) : "is not complete",
+                      ".\n  Write --from ", entry.name, " to begin with it, or resume the run."));
+    }
+  }
+  for (const auto& name : repeated) {
+    if (directory.finished_stage(name) || !directory.begun_with(name).empty()) directory.set_aside(name);
+  }
+  directory.replace_config(config);
+  run_stages(config, data, directory, true, until);
+}
+
 void run(const RunConfig& config, const std::string& command_line, const std::string& until) {
-  require_stage(config, until);
+  require_stage(config, until, "--until");
   RunDirectory::require_new(config);  // before the data is read, which may take long
   const auto data = load_data(config);
   const auto directory = RunDirectory::create(config, command_line);
@@ -218,7 +317,7 @@ void resume(const std::filesystem::path& run_dir, const std::vector<std::string>
   const auto before = ConfigNode::load(run_dir / "config.yaml");
   auto config = RunConfig::load(run_dir / "config.yaml", overrides);
   config.run_dir = run_dir;
-  require_stage(config, until);
+  require_stage(config, until, "--until");
   const auto old_leaves = before.leaves(), new_leaves = config.source.leaves();
   const std::map<std::string, std::string> was(old_leaves.begin(), old_leaves.end()), is(new_leaves.begin(), new_leaves.end());
   std::vector<std::string> matters, harmless;

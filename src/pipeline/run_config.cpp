@@ -63,6 +63,19 @@ const StageEntry* find_stage(const RunConfig& c, const std::string& name) {
   return nullptr;
 }
 
+// Refuses `stage:` unless it names an earlier stage with that output.
+void require_stage_of(const ConfigNode& node, const RunConfig& c, const std::string& name, StageEntry::Output output,
+                      const std::string& kind) {
+  std::vector<std::string> names;
+  for (const auto& stage : c.stages) {
+    if (stage.output() != output) continue;
+    if (stage.name == name) return;
+    names.push_back(stage.name);
+  }
+  node.reject("stage", cat("the name of an earlier stage of kind ", kind, names.empty() ? "; there is none" : ": " + join(names, ", ")),
+              "Stages run in the order of the list.");
+}
+
 TextSourceConfig parse_text_source(ConfigNode node, const RunConfig& c, bool in_mixture) {
   TextSourceConfig source;
   std::string kind;
@@ -74,10 +87,7 @@ TextSourceConfig parse_text_source(ConfigNode node, const RunConfig& c, bool in_
     node.require("file", source.file);
   } else if (kind == "stage") {
     node.require("stage", source.stage);
-    const auto* stage = find_stage(c, source.stage);
-    if (stage == nullptr || stage->makes_weights()) {
-      node.reject("stage", "the name of an earlier stage of kind rejection_sample", "Its kept completions are the texts.");
-    }
+    require_stage_of(node, c, source.stage, StageEntry::Output::kTexts, "rejection_sample");
   } else {
     if (!c.problems || !std::holds_alternative<ArithmeticConfig>(c.problems->source)) {
       node.reject("kind", "arithmetic_worked only beside `problems: {kind: arithmetic}`",
@@ -131,6 +141,33 @@ void parse_start(ConfigNode node, const RunConfig& c, const Tokenizer& tokenizer
   }
 }
 
+RewardModelEntry parse_reward_model(ConfigNode node, const RunConfig& c) {
+  RewardModelEntry entry{train::RewardModelConfig::parse(node), {}, {}};
+  if (!node.has("data")) node.reject("data", "a section with kind jsonl or stage", "A reward model needs preferences.");
+  const auto data = node.child("data");
+  std::string kind;
+  data.require("kind", kind, one_of({"jsonl", "stage"}));
+  if (kind == "jsonl") {
+    data.require("file", entry.file);
+  } else {
+    data.require("stage", entry.stage);
+    require_stage_of(data, c, entry.stage, StageEntry::Output::kPairs, "rejection_sample with keep: pairs");
+  }
+  return entry;
+}
+
+ExportEntry parse_export(ConfigNode node) {
+  ExportEntry entry;
+  node.require("path", entry.path);
+  const auto clean = entry.path.lexically_normal();
+  if (entry.path.is_absolute() || clean.empty() || *clean.begin() == ".." || clean == ".") {
+    node.reject("path", "a path below the run directory, for example export/model.gguf", "A name that ends in .gguf makes a file, any other a folder.");
+  }
+  const bool gguf = entry.path.extension() == ".gguf";
+  node.read("dtype", entry.dtype, gguf ? one_of({"f32", "f16", "q8_0"}) : one_of({"f32", "f16", "bf16"}));
+  return entry;
+}
+
 StageEntry parse_stage(ConfigNode node, const RunConfig& c, const Tokenizer& tokenizer) {
   StageEntry entry;
   node.require("name", entry.name);
@@ -138,9 +175,9 @@ StageEntry parse_stage(ConfigNode node, const RunConfig& c, const Tokenizer& tok
       entry.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_-") != std::string::npos) {
     node.reject("name", "lower-case letters, digits, '_' and '-', and not `base`", "It names folders and metrics.");
   }
-  node.require("kind", entry.kind, one_of({"pretrain", "sft", "grpo", "rejection_sample", "distill"}));
+  node.require("kind", entry.kind, one_of({"pretrain", "sft", "grpo", "rejection_sample", "reward_model", "distill", "eval", "export"}));
   parse_start(node, c, tokenizer, entry);
-  const bool samples = entry.kind == "grpo" || entry.kind == "rejection_sample";
+  const bool samples = entry.kind == "grpo" || entry.kind == "rejection_sample" || entry.kind == "eval";
   if (samples || node.has("eval")) {
     const std::string key = samples ? "kind" : "eval", what = samples ? entry.kind : "evaluation";
     if (!c.problems) node.reject(key, what + " only with a `problems:` section", "Add problems: {kind: arithmetic, ...}.");
@@ -149,8 +186,28 @@ StageEntry parse_stage(ConfigNode node, const RunConfig& c, const Tokenizer& tok
     }
   }
   if (samples) {
-    if (entry.kind == "grpo") entry.config = train::GrpoStageConfig::parse(node);
-    else entry.config = train::RejectionConfig::parse(node, *c.reward);
+    if (entry.kind == "grpo") {
+      const auto grpo = train::GrpoStageConfig::parse(node);
+      if (grpo.preference) {
+        require_stage_of(node.child("preference"), c, grpo.preference->stage, StageEntry::Output::kRewardModel, "reward_model");
+      }
+      entry.config = grpo;
+    } else if (entry.kind == "rejection_sample") {
+      entry.config = train::RejectionConfig::parse(node, *c.reward);
+    } else {
+      entry.config = EvalEntry{train::EvalConfig::parse(node.child("eval"), {}), rollout::EngineConfig::parse(node.child("rollout"))};
+    }
+    return entry;
+  }
+  if (entry.kind == "reward_model") {
+    entry.config = parse_reward_model(node, c);
+    return entry;
+  }
+  if (entry.kind == "export") {
+    entry.config = parse_export(node);
+    if (entry.from.empty() && entry.model.path.empty()) {
+      node.reject("from", "an earlier stage that has weights", "There is nothing yet to export.");
+    }
     return entry;
   }
   TextStageEntry text{train::TextStageConfig::parse(node, entry.kind == "pretrain"), {}};
@@ -186,6 +243,15 @@ void check_across(const RunConfig& c) {
 }
 
 }  // namespace
+
+StageEntry::Output StageEntry::output() const {
+  if (const auto* rejection = std::get_if<train::RejectionConfig>(&config)) {
+    return rejection->keep == train::RejectionConfig::Keep::kPairs ? Output::kPairs : Output::kTexts;
+  }
+  if (std::holds_alternative<RewardModelEntry>(config)) return Output::kRewardModel;
+  if (std::holds_alternative<EvalEntry>(config) || std::holds_alternative<ExportEntry>(config)) return Output::kNothing;
+  return Output::kWeights;
+}
 
 RunConfig RunConfig::load(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
   RunConfig c;

@@ -108,8 +108,8 @@ void RunDirectory::record(const std::string& command_line) const {
   write_file_atomic(file, json.dump(2) + "\n");
 }
 
-std::optional<nlohmann::json> RunDirectory::finished_stage(const std::string& name) const {
-  const auto file = path_ / "stages" / (name + ".json");
+std::optional<nlohmann::json> RunDirectory::finished_stage(const std::filesystem::path& run_dir, const std::string& name) {
+  const auto file = run_dir / "stages" / (name + ".json");
   if (!std::filesystem::exists(file)) return std::nullopt;
   return nlohmann::json::parse(read_file(file));
 }

@@ -23,7 +23,9 @@ class RunDirectory {
   RunDirectory& operator=(RunDirectory&&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
-  std::optional<nlohmann::json> finished_stage(const std::string& name) const;
+  std::optional<nlohmann::json> finished_stage(const std::string& name) const { return finished_stage(path_, name); }
+  /// The same without the lock, for those who only look.
+  static std::optional<nlohmann::json> finished_stage(const std::filesystem::path& run_dir, const std::string& name);
   void finish_stage(const std::string& name, const nlohmann::json& summary) const;
   /// The settings that a stage which is not complete began with; empty when it has not begun.
   std::vector<std::string> begun_with(const std::string& name) const;

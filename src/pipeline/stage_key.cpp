@@ -37,6 +37,12 @@ std::vector<std::string> inputs_of(const StageEntry& entry) {
       if (!source.stage.empty()) names.push_back(source.stage);
     }
   }
+  if (const auto* reward_model = std::get_if<RewardModelEntry>(&entry.config); reward_model && !reward_model->stage.empty()) {
+    names.push_back(reward_model->stage);
+  }
+  if (const auto* grpo = std::get_if<train::GrpoStageConfig>(&entry.config); grpo && grpo->preference) {
+    names.push_back(grpo->preference->stage);
+  }
   return names;
 }
 
@@ -51,9 +57,12 @@ bool is_harmless(const std::string& key) {
 std::vector<std::string> stage_settings(const RunConfig& config, const StageEntry& entry,
                                         const std::function<std::string(const std::string&)>& output_of) {
   const auto* text = std::get_if<TextStageEntry>(&entry.config);
-  const bool uses_reward = text == nullptr || text->config.eval;
+  const bool uses_reward = needs_problems(entry);
   bool uses_problems = uses_reward;
   std::vector<std::string> lines;
+  if (const auto* reward_model = std::get_if<RewardModelEntry>(&entry.config); reward_model && !reward_model->file.empty()) {
+    lines.push_back(cat("file ", reward_model->file.string(), ": ", hash_file(reward_model->file)));
+  }
   if (text != nullptr) {
     for (const auto& source : text->data.sources) {
       uses_problems = uses_problems || source.worked;
@@ -76,8 +85,21 @@ std::vector<std::string> stage_settings(const RunConfig& config, const StageEntr
   return lines;
 }
 
+bool needs_problems(const StageEntry& entry) {
+  if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) return text->config.eval.has_value();
+  return !std::holds_alternative<RewardModelEntry>(entry.config) && !std::holds_alternative<ExportEntry>(entry.config);
+}
+
 std::string output_hash(const std::filesystem::path& run_dir, const StageEntry& entry) {
-  if (entry.makes_weights()) return hash_file(run_dir / "checkpoints" / entry.name / "latest" / "model.safetensors");
+  using Output = StageEntry::Output;
+  const auto weights = run_dir / "checkpoints" / entry.name / "latest";
+  switch (entry.output()) {
+    case Output::kNothing: return "";
+    case Output::kWeights: return hash_file(weights / "model.safetensors");
+    case Output::kRewardModel: return hash_bytes(hash_file(weights / "model.safetensors") + hash_file(weights / "score.safetensors"));
+    case Output::kTexts:
+    case Output::kPairs: break;
+  }
   std::vector<std::filesystem::path> files;
   for (const auto& file : std::filesystem::directory_iterator(run_dir / "data" / entry.name)) files.push_back(file.path());
   std::sort(files.begin(), files.end());

@@ -17,6 +17,9 @@ std::vector<std::string> inputs_of(const StageEntry& entry);
 std::vector<std::string> stage_settings(const RunConfig& config, const StageEntry& entry,
                                         const std::function<std::string(const std::string&)>& output_of);
 
+/// Whether a stage samples answers to the run's problems, in training or in an evaluation, and so needs their reward.
+bool needs_problems(const StageEntry& entry);
+
 /// True for a dotted key of the config whose change alters no result.
 bool is_harmless(const std::string& key);
 

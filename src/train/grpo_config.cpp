@@ -19,6 +19,13 @@ GrpoStageConfig GrpoStageConfig::parse(ConfigNode node) {
   node.read("reference_every_steps", c.reference_every_steps, at_least<int64_t>(0));
   node.read("dynamic_sampling", c.dynamic_sampling);
   node.read("dynamic_sampling_rounds", c.dynamic_sampling_rounds, at_least<int64_t>(1));
+  if (node.has("preference")) {
+    const auto section = node.child("preference");
+    auto& preference = c.preference.emplace();
+    section.require("stage", preference.stage);
+    section.read("weight", preference.weight, above(0.0));
+    section.read("last_steps", preference.last_steps, between<int64_t>(0, c.steps));
+  }
   node.read("share_prompts", c.share_prompts);
   node.read("log_rollouts", c.log_rollouts);
   if (c.steps % c.steps_per_rollout != 0) {

@@ -24,12 +24,14 @@ struct GrpoStage::Sampled : ScoredGroup {
   bool mixed = false;
 };
 
-GrpoStage::GrpoStage(StageContext context, GrpoStageConfig config, Reward reward, ProblemSet problems)
+GrpoStage::GrpoStage(StageContext context, GrpoStageConfig config, Reward reward, ProblemSet problems,
+                     std::optional<PreferenceModel> preference)
     : context_(std::move(context)),
       config_(std::move(config)),
       reward_(std::move(reward)),
       evaluator_(config_.eval, reward_, std::move(problems.eval)),
       stream_(std::move(problems.train), context_.seed, stage_id(context_.stage.c_str())),
+      preference_(std::move(preference)),
       optimizer_(trainable_parameters(context_.model), config_.update.optimizer),
       engine_(std::make_unique<rollout::Engine>(context_.model, context_.tokenizer, config_.engine)) {
   context_.model->activation_checkpointing = config_.update.activation_checkpointing;
@@ -54,6 +56,11 @@ std::vector<GrpoStage::Sampled> GrpoStage::sample_and_score(int64_t num_prompts)
   auto scored = train::sample_and_score(*engine_, context_.tokenizer, reward_, std::move(problems), cursor_, config_.group_size, config_.sampling,
                                  {context_.seed, stage_id(context_.stage.c_str()), static_cast<uint32_t>(step_)}, seconds_);
   cursor_ += num_prompts;
+  if (config_.preference && (config_.preference->last_steps == 0 || step_ >= config_.steps - config_.preference->last_steps)) {
+    const double start_s = monotonic_s();
+    preference_->add_part(scored, context_.tokenizer, config_.preference->stage, config_.preference->weight, config_.update.micro_batch_tokens);
+    seconds_.reward += monotonic_s() - start_s;
+  }
   std::vector<Sampled> out;
   const int64_t P = num_prompts, G = config_.group_size;
   auto rewards_PG = torch::zeros({P, G}, torch::kDouble), lengths_PG = torch::zeros({P, G}, torch::kLong);

@@ -19,6 +19,15 @@ RejectionConfig RejectionConfig::parse(ConfigNode node, const RewardConfig& rewa
   node.read("samples", c.samples, at_least<int64_t>(1));
   node.read("prompts_per_step", c.prompts_per_step, at_least<int64_t>(1));
   node.read("keep_per_prompt", c.keep_per_prompt, at_least<int64_t>(1));
+  std::string keep = "passing";
+  node.read("keep", keep, one_of({"passing", "pairs"}));
+  c.keep = keep == "pairs" ? Keep::kPairs : Keep::kPassing;
+  if (c.keep == Keep::kPairs) {
+    for (const char* key : {"require", "choose", "keep_per_prompt"}) {
+      if (node.has(key)) node.reject(key, "only with keep: passing", "A pair is a problem's best and worst completion by total reward.");
+    }
+    if (c.samples < 2) node.reject("samples", "at least 2 with keep: pairs", "A pair needs two completions of one prompt.");
+  }
   std::string choose = "shortest";
   node.read("choose", choose, one_of({"shortest", "first"}));
   c.choose = choose == "first" ? Choose::kFirst : Choose::kShortest;
@@ -68,11 +77,30 @@ Metrics RejectionStage::advance() {
                                        {context_.seed, stage_id(context_.stage.c_str()), 0}, seconds_);
   std::string lines;
   int64_t tokens = 0, passed = 0, kept_count = 0, solved = 0;
+  const bool pairs = config_.keep == RejectionConfig::Keep::kPairs;
   for (const auto& g : groups) {
     std::vector<size_t> kept;
     for (size_t i = 0; i < g.scores.size(); ++i) {
       tokens += static_cast<int64_t>(g.group.completions[i].tokens.size());
       if (keeps(g.scores[i])) kept.push_back(i);
+    }
+    const auto write = [&](const nlohmann::ordered_json& line) {
+      lines += line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+    };
+    if (pairs) {
+      const auto by_total = [](const Score& a, const Score& b) { return a.total < b.total; };
+      const auto worst = std::min_element(g.scores.begin(), g.scores.end(), by_total);
+      const auto best = std::max_element(g.scores.begin(), g.scores.end(), by_total);
+      passed += static_cast<int64_t>(kept.size());
+      solved += kept.empty() ? 0 : 1;
+      if (!(best->total > worst->total)) continue;  // also when the gold answer is unreadable and both are NaN
+      const auto& chosen = g.texts[static_cast<size_t>(best - g.scores.begin())];
+      const auto& rejected = g.texts[static_cast<size_t>(worst - g.scores.begin())];
+      if (chosen == rejected) continue;  // they differ in what is not text, the end token
+      ++kept_count;
+      write({{"prompt", g.problem.prompt}, {"chosen", chosen}, {"rejected", rejected}, {"problem_id", g.problem.id},
+             {"margin", best->total - worst->total}});
+      continue;
     }
     passed += static_cast<int64_t>(kept.size());
     solved += kept.empty() ? 0 : 1;
@@ -90,7 +118,7 @@ Metrics RejectionStage::advance() {
                                   {"problem_id", g.problem.id},
                                   {"num_tokens", completion.tokens.size()}};
       for (const auto& [name, value] : g.scores[i].parts) line["rewards"][name] = value;
-      lines += line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+      write(line);
     }
   }
   ++step_;
@@ -106,8 +134,10 @@ Metrics RejectionStage::advance() {
     std::snprintf(name, sizeof name, "step-%06lld.jsonl.zst", static_cast<long long>(step_));
     write_zstd(folder / name, lines);
   } else if (step_ >= total_steps() && kept_ == 0) {
-    throw Error(cat("stage '", context_.stage, "' kept none of ", sampled_, " completions: not one had ", join(config_.require, " and "),
-                    " right.\n  Raise prompts or samples, require less, or train the model it samples from further."));
+    throw Error(cat("stage '", context_.stage, "' kept none of ", sampled_, " completions: ",
+                    pairs ? "every problem's completions had equal rewards" : cat("not one had ", join(config_.require, " and "), " right"),
+                    ".\n  Raise prompts or samples",
+                    pairs ? ", or sample from an earlier model." : ", require less, or train the model it samples from further."));
   }
   const double rollout_s = seconds_.rollout - before.rollout;
   return {{"passed", static_cast<double>(passed) / static_cast<double>(count * config_.samples)},

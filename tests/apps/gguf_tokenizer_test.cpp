@@ -13,6 +13,7 @@ namespace r1::apps {
 namespace {
 
 namespace fs = std::filesystem;
+using pipeline::gguf_tokenizer;
 using r1::testing_support::error_of;
 using r1::testing_support::TempFolder;
 

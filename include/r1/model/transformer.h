@@ -96,6 +96,8 @@ struct TransformerImpl : torch::nn::Module {
   /// The same for new tokens of cached sequences; stores their keys and values. Without gradients.
   at::Tensor hidden_cached(const at::Tensor& tokens_N, KvCache& cache, const std::vector<ops::CacheRun>& runs);
 
+  /// Rows of hidden() after the final norm [M, C]: what a head reads.
+  at::Tensor final_norm(const at::Tensor& hidden_MC) { return norm_(hidden_MC); }
   /// Logits [M, V] of rows of hidden() (already gathered): final norm, then the head.
   at::Tensor logits(const at::Tensor& hidden_MC);
   /// {logprobs_M of targets_M at temperature 1 / inv_temperature, entropy_M in nats}; logits are never stored whole.

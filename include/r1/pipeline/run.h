@@ -12,6 +12,15 @@ namespace r1::pipeline {
 /// Throws Error when the directory exists or there is no such stage, train::Interrupted after a stop signal.
 void run(const RunConfig& config, const std::string& command_line, const std::string& until = "");
 
+/// Runs stage `from` and all that depends on it again, in the run directory that `config` names; what these had made is
+/// set aside under replaced/. Throws Error when there is no such directory, or when a stage that is still needed is not
+/// complete there or was made with other settings.
+void run_from(const RunConfig& config, const std::string& from, const std::string& command_line, const std::string& until = "");
+
+/// What run, resume or run_from (`from` not empty) would do with each stage, and why; nothing is written. Without a run
+/// directory every stage runs.
+std::string describe_states(const RunConfig& config, const std::string& from = "", const std::string& until = "");
+
 /// Goes on with the run in `run_dir` where its newest complete checkpoints stand; `overrides` as on the command line.
 /// A changed key that alters results is refused, naming it and the finished stages that depend on it, unless
 /// `allow_changes`: these then run again, what they had made is set aside, and config.yaml holds the new keys.

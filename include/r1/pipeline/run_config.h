@@ -13,6 +13,7 @@
 #include "r1/train/checkpoint.h"
 #include "r1/train/grpo_stage.h"
 #include "r1/train/rejection_stage.h"
+#include "r1/train/reward_model_stage.h"
 #include "r1/train/text_stage.h"
 #include "r1/util/config.h"
 
@@ -36,13 +37,29 @@ struct TextStageEntry {
   TextDataConfig data;
 };
 
+struct RewardModelEntry {
+  train::RewardModelConfig config;
+  std::filesystem::path file;  ///< `data: {kind: jsonl, file}`: preferences, or
+  std::string stage;           ///< `data: {kind: stage, stage}`: the pairs that an earlier stage kept
+};
+
+struct EvalEntry {
+  train::EvalConfig eval;
+  rollout::EngineConfig engine;
+};
+
+struct ExportEntry {
+  std::filesystem::path path;  ///< below the run directory; .gguf: a file, else a HF folder
+  std::string dtype = "f32";
+};
+
 /// Weights to begin with: a file's, or new ones of a shape.
 struct ModelSource {
   std::filesystem::path path;  ///< HF directory or GGUF; empty: a new model
   model::ModelConfig config;
 };
 
-/// One item of `pipeline:`. Its kind is pretrain, sft, grpo, rejection_sample or distill.
+/// One item of `pipeline:`. Its kind is pretrain, sft, grpo, rejection_sample, reward_model, distill, eval or export.
 struct StageEntry {
   std::string name;
   std::string kind;
@@ -50,9 +67,12 @@ struct StageEntry {
   /// run's model or the stage's own `model:`.
   std::string from;
   ModelSource model;  ///< what it works on; the path counts only where `from` is empty
-  std::variant<TextStageEntry, train::GrpoStageConfig, train::RejectionConfig> config;
+  std::variant<TextStageEntry, train::GrpoStageConfig, train::RejectionConfig, RewardModelEntry, EvalEntry, ExportEntry> config;
 
-  bool makes_weights() const { return !std::holds_alternative<train::RejectionConfig>(config); }
+  /// What later stages can read: a language model's weights, kept texts or pairs, a reward model, or nothing.
+  enum class Output { kWeights, kTexts, kPairs, kRewardModel, kNothing };
+  Output output() const;
+  bool makes_weights() const { return output() == Output::kWeights; }
 };
 
 /// A whole run: everything is read and checked before anything is allocated.

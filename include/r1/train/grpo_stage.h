@@ -3,11 +3,20 @@
 #include "r1/algo/grpo_loss.h"
 #include "r1/data/problem_source.h"
 #include "r1/train/evaluation.h"
+#include "r1/train/preference_model.h"
 #include "r1/train/rollout_log.h"
 #include "r1/train/scored_group.h"
 #include "r1/train/stage.h"
 
 namespace r1::train {
+
+/// The `preference:` section: a reward model's score as one more part of the reward, in the last steps only, since it is
+/// what a policy learns to cheat (arXiv:2501.12948v2, section 3.2.2: the final 400 of 1,700 steps).
+struct PreferenceConfig {
+  std::string stage;       ///< an earlier stage of kind reward_model; the part bears its name
+  double weight = 1;       ///< of sigmoid(r)
+  int64_t last_steps = 0;  ///< so many updates at the end; 0: all
+};
 
 /// A stage of kind `grpo`. Defaults are R1's where it names one (arXiv:2501.12948v2).
 struct GrpoStageConfig {
@@ -24,6 +33,7 @@ struct GrpoStageConfig {
   int64_t reference_every_steps = 0;  ///< the reference becomes the policy after so many updates; 0: never
   bool dynamic_sampling = false;      ///< DAPO: sample on until every group has mixed rewards
   int64_t dynamic_sampling_rounds = 4;  ///< at most so many times the prompts
+  std::optional<PreferenceConfig> preference;  ///< `preference:`
   bool share_prompts = true;          ///< compute a group's prompt once in training
   bool log_rollouts = true;           ///< rollouts/*.jsonl.zst
   static GrpoStageConfig parse(ConfigNode node);
@@ -32,7 +42,9 @@ struct GrpoStageConfig {
 /// GRPO on verifiable rewards: DeepSeekMath (arXiv:2402.03300) Algorithm 1 with one iteration per rollout set.
 class GrpoStage : public Stage {
  public:
-  GrpoStage(StageContext context, GrpoStageConfig config, Reward reward, ProblemSet problems);
+  /// `preference` is there when config.preference is.
+  GrpoStage(StageContext context, GrpoStageConfig config, Reward reward, ProblemSet problems,
+            std::optional<PreferenceModel> preference = std::nullopt);
   ~GrpoStage() override;
 
   int64_t total_steps() const override { return config_.steps; }
@@ -58,6 +70,7 @@ class GrpoStage : public Stage {
   Reward reward_;
   Evaluator evaluator_;
   ProblemStream stream_;
+  std::optional<PreferenceModel> preference_;
   model::Transformer reference_{nullptr};
   AdamW optimizer_;
   std::unique_ptr<rollout::Engine> engine_;

@@ -7,6 +7,7 @@ namespace r1::train {
 
 /// A stage of kind `rejection_sample`: no training, its output is data for later stages.
 struct RejectionConfig {
+  enum class Keep { kPassing, kPairs };
   enum class Choose { kShortest, kFirst };
 
   rollout::SamplingConfig sampling;   ///< `sampling:`
@@ -14,10 +15,11 @@ struct RejectionConfig {
   int64_t prompts = 1000;             ///< training problems that are sampled from, in the stream's order
   int64_t samples = 4;                ///< completions per problem
   int64_t prompts_per_step = 64;
-  int64_t keep_per_prompt = 1;        ///< at most so many of a problem's completions
+  Keep keep = Keep::kPassing;         ///< completions that pass, or a pair of a better and a worse one per problem
+  int64_t keep_per_prompt = 1;        ///< at most so many of a problem's completions that pass
   Choose choose = Choose::kShortest;  ///< which of more: the shortest, or the first that were drawn
   std::vector<std::string> require;   ///< reward parts that must be 1; default: every part with a weight
-  /// Keys as the fields (`choose: shortest | first`, `require: "accuracy, format"`).
+  /// Keys as the fields (`keep: passing | pairs`, `choose: shortest | first`, `require: "accuracy, format"`).
   static RejectionConfig parse(ConfigNode node, const RewardConfig& reward);
 };
 
@@ -26,6 +28,9 @@ struct RejectionConfig {
 ///
 /// Step t writes data/<stage>/step-00000t.jsonl.zst under the run directory, a line per kept completion:
 ///   {"prompt": "...", "completion": "...", "problem_id": 7, "num_tokens": 12, "rewards": {"accuracy": 1.0}}
+/// With `keep: pairs` a problem's completions of the largest and of the smallest total reward (of several the first drawn)
+/// are the preference that a reward_model stage learns from; a problem whose rewards are all equal has none:
+///   {"prompt": "...", "chosen": "...", "rejected": "...", "problem_id": 7, "margin": 1.2}
 /// The last step throws Error when nothing at all was kept.
 class RejectionStage : public Stage {
  public:

@@ -7,7 +7,7 @@
 #include "r1/util/file.h"
 #include "r1/util/strings.h"
 
-namespace r1::apps {
+namespace r1::pipeline {
 namespace {
 
 // Whether two names can share bytes of a text: one holds the other, or one's end is the other's beginning.
@@ -77,4 +77,4 @@ nlohmann::json tokenizer_rules(const Tokenizer& tokenizer) {
   return json;
 }
 
-}  // namespace r1::apps
+}  // namespace r1::pipeline

@@ -10,7 +10,7 @@
 #include "r1/util/strings.h"
 #include "tokenizer_rules.h"
 
-namespace r1::apps {
+namespace r1::pipeline {
 
 namespace fs = std::filesystem;
 
@@ -223,4 +223,4 @@ model::GgufTokenizer gguf_tokenizer(const fs::path& path) {
   return t;
 }
 
-}  // namespace r1::apps
+}  // namespace r1::pipeline

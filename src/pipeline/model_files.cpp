@@ -1,4 +1,4 @@
-#include "model_files.h"
+#include "r1/pipeline/model_files.h"
 
 #include <torch/torch.h>
 
@@ -9,7 +9,7 @@
 #include "r1/util/gguf.h"
 #include "r1/util/strings.h"
 
-namespace r1::apps {
+namespace r1::pipeline {
 
 namespace fs = std::filesystem;
 
@@ -126,4 +126,4 @@ uint64_t bytes_on_disk(const fs::path& path) {
   return total;
 }
 
-}  // namespace r1::apps
+}  // namespace r1::pipeline

@@ -3,7 +3,7 @@
 
 #include "r1/tokenizer/tokenizer.h"
 
-namespace r1::apps {
+namespace r1::pipeline {
 
 /// tokenizer.json as Tokenizer::save writes it, without what decides no id and with one spelling for rules
 /// that mean the same. Two tokenizers whose rules are equal give every text the same ids. Not for character
@@ -14,4 +14,4 @@ namespace r1::apps {
 /// if none does.
 nlohmann::json tokenizer_rules(const Tokenizer& tokenizer);
 
-}  // namespace r1::apps
+}  // namespace r1::pipeline

@@ -1,20 +1,19 @@
-#include "model_transfer.h"
+#include "r1/pipeline/model_transfer.h"
 
 #include "gguf_tokenizer.h"
-#include "model_files.h"
-#include "output.h"
+#include "r1/pipeline/model_files.h"
 #include "r1/util/error.h"
 #include "r1/util/log.h"
 #include "r1/util/strings.h"
 
-namespace r1::apps {
+namespace r1::pipeline {
 namespace {
 
-std::string summary(const std::filesystem::path& target, const ModelFiles& files, const std::string& dtype,
+std::string wrote(const std::filesystem::path& target, const ModelFiles& files, const std::string& dtype,
                     const std::string& tokenizer) {
   return cat("wrote ", target.string(), ": ", files.config.architecture, ", ",
              human_count(static_cast<double>(files.num_parameters)), " parameters, ", dtype, ", ",
-             human_bytes(static_cast<double>(bytes_on_disk(target))), "; ", tokenizer, "\n");
+             human_bytes(static_cast<double>(bytes_on_disk(target))), "; ", tokenizer);
 }
 
 std::string described(const Tokenizer& tokenizer) {
@@ -28,7 +27,7 @@ std::filesystem::path ModelTransfer::tokenizer_path() const {
   return has_tokenizer(source) ? source : std::filesystem::path();
 }
 
-void ModelTransfer::to_folder() const {
+std::string ModelTransfer::to_folder() const {
   if (dtype == "q8_0") {
     throw Error(cat("--type is q8_0 and ", target.string(),
                     " a HF folder; accepted there: f32, f16, bf16.\n  "
@@ -50,10 +49,10 @@ void ModelTransfer::to_folder() const {
                     : dtype == "bf16" ? model::HfDtype::kBF16
                                       : model::HfDtype::kF32;
   write_model_folder(target, files, type, from);
-  print(summary(target, files, dtype, note));
+  return wrote(target, files, dtype, note);
 }
 
-void ModelTransfer::to_gguf() const {
+std::string ModelTransfer::to_gguf() const {
   if (dtype == "bf16") {
     throw Error(cat("--type is bf16 and ", target.string(),
                     " a GGUF file; accepted there: f32, f16, q8_0.\n  "
@@ -73,7 +72,7 @@ void ModelTransfer::to_gguf() const {
                     : dtype == "q8_0" ? model::GgufDtype::kQ8_0
                                       : model::GgufDtype::kF32;
   model::write_gguf(target, files.config, files.tensors, type, gguf_tokenizer(from));
-  print(summary(target, files, dtype, described(loaded)));
+  return wrote(target, files, dtype, described(loaded));
 }
 
-}  // namespace r1::apps
+}  // namespace r1::pipeline

@@ -5,7 +5,7 @@
 #include "r1/model/transformer.h"
 #include "r1/tokenizer/tokenizer.h"
 
-namespace r1::apps {
+namespace r1::pipeline {
 
 /// The model of a HF folder (a run's checkpoint is one) or a .gguf file, in float32 or float64, without
 /// gradients.
@@ -41,4 +41,4 @@ void write_model_folder(const std::filesystem::path& target, const ModelFiles& f
 /// Bytes of a file, or of all files in a folder.
 uint64_t bytes_on_disk(const std::filesystem::path& path);
 
-}  // namespace r1::apps
+}  // namespace r1::pipeline

@@ -3,7 +3,7 @@
 
 #include "r1/model/weights.h"
 
-namespace r1::apps {
+namespace r1::pipeline {
 
 /// What a GGUF file says of the tokenizer at `path` (a .gguf file, or a folder that Tokenizer::load reads).
 ///
@@ -13,4 +13,4 @@ namespace r1::apps {
 /// cannot hold it.
 model::GgufTokenizer gguf_tokenizer(const std::filesystem::path& path);
 
-}  // namespace r1::apps
+}  // namespace r1::pipeline
