@@ -39,7 +39,7 @@ TEST(ProblemFields, BoxedAnswers) {
 TEST(ProblemFields, TestsBecomeAsserts) {
   const auto row = nlohmann::json::parse(R"({"prompt": "def f():", "test": "def check(g): assert g() == 1", "entry_point": "f"})");
   EXPECT_EQ(code_asserts(row, *recognise_fields(row)), (nlohmann::json{"def check(g): assert g() == 1\n\ncheck(f)\n"}));
-  const auto mbpp = nlohmann::json::parse(R"({"text": "t", "test_setup_code": "import math", "test_list": ["assert f(1)", "assert f(2)"]})");
+  const auto mbpp = nlohmann::json::parse(R"j({"text": "t", "test_setup_code": "import math", "test_list": ["assert f(1)", "assert f(2)"]})j");
   EXPECT_EQ(code_asserts(mbpp, *recognise_fields(mbpp)), (nlohmann::json{"import math\nassert f(1)", "import math\nassert f(2)"}));
 }
 
