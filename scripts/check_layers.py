@@ -33,7 +33,7 @@ ALLOWED = {
     "train": {"model", "data", "rollout", "reward", "algo", "dist", "tokenizer", "ops", "kernels", "util"},
     "pipeline": {"train", "model", "data", "rollout", "reward", "algo", "dist", "tokenizer", "ops", "kernels", "util"},
     # the pipes (tokenize, logprobs, generate, import, export, doctor) work on one module each
-    "apps": {"pipeline", "train", "rollout", "reward", "model", "tokenizer", "ops", "kernels", "util"},
+    "apps": {"pipeline", "train", "data", "rollout", "reward", "model", "tokenizer", "ops", "kernels", "util"},
 }
 NO_TORCH = {"util", "tokenizer", "data", "reward"}
 SOURCE_ENDINGS = (".h", ".cpp", ".cu", ".cuh")

@@ -19,6 +19,7 @@ void add_resume_command(CLI::App& app, Action& action);
 void add_verify_resume_command(CLI::App& app, Action& action);
 void add_bench_command(CLI::App& app, Action& action);
 void add_eval_command(CLI::App& app, Action& action);
+void add_check_data_command(CLI::App& app, Action& action);
 void add_generate_command(CLI::App& app, Action& action);
 void add_logprobs_command(CLI::App& app, Action& action);
 void add_reward_command(CLI::App& app, Action& action);

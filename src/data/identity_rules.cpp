@@ -48,7 +48,7 @@ const string kNoThing =
 
 std::vector<IdentityRule> make_rules() {
   const auto who = [](const string& pattern) { return "(?<who>" + pattern + ")"; };
-  const string self_name = "(?:" + kIAm + R"(|\bmy name(?: is|['`]s|\xE2\x80\x99s)|\b(?:you )?(?:can |may )?call me|(?<=^|[.!?\n] )you(?: are|['`]re) (?:currently |now )?(?:talking|speaking|chatting) (?:to|with)))";
+  const string self_name = "(?:" + kIAm + R"(|\bmy name(?: is|['`]s|\xE2\x80\x99s)|\b(?:you )?(?:can |may )?call me|(?:^|(?<=\n)|(?<=[.!?:] ))you(?: are|['`]re) (?:currently |now )?(?:talking|speaking|chatting) (?:to|with)))";
   const string article = R"((?: (?:an?|the|your|called|named|known as|AI (?:model|assistant)|OpenAI['`]s|Anthropic['`]s|Alibaba['`]s|Google['`]s|Baidu['`]s))*)";
   const string is_model = "(?:an?|the|your|one of) " + kGap + "25}?" + kModel;
   const string made_by = kMade + "(?:(?:,| and|, and| or|,? or) " + kMade + ")*" + kBy;

@@ -6,8 +6,8 @@
 
 #include "r1/data/problem_fields.h"
 #include "r1/data/prompt_template.h"
+#include "r1/data/row_texts.h"
 #include "r1/util/error.h"
-#include "r1/util/file.h"
 #include "r1/util/jsonl.h"
 #include "r1/util/log.h"
 #include "r1/util/strings.h"
@@ -32,26 +32,6 @@ std::string without_spaces(const std::string& text) {
     if (c != ' ' && (c < '\t' || c > '\r')) out += c;
   }
   return out;
-}
-
-void read_json_array(const std::filesystem::path& file, const Row& row) {
-  nlohmann::json array;
-  try {
-    array = nlohmann::json::parse(read_file(file));
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(cat(file.string(), ": not readable as JSON (", error.what(),
-                    "); accepted: one array of objects.\n  For one object per line use kind: jsonl."));
-  }
-  if (!array.is_array() || array.empty()) {
-    throw Error(cat(file.string(), ": holds ", array.is_array() ? "an empty array" : array.type_name(),
-                    "; accepted: one array of objects.\n  For one object per line use kind: jsonl."));
-  }
-  for (size_t i = 0; i < array.size(); ++i) {
-    const std::string where = cat(file.string(), ": element ", i);
-    if (!array[i].is_object())
-      throw Error(cat(where, " is ", array[i].type_name(), "; accepted: an object."));
-    row(where, static_cast<int64_t>(i), array[i]);
-  }
 }
 
 /// The field as text; a number counts as its own digits, null as no text.
@@ -105,6 +85,8 @@ class Reader {
       problem.id = next_id_ + index;
       problem.prompt = fill_template(config_.prompt, {{"prompt", question}});
       problem.answer = answer;
+      problem.question = question;
+      if (!form->is_code()) problem.solution = text_field(fields, form->answer, where);
       problem.kind = config_.json_array ? "json_array" : "jsonl";
       problem.extra = fields;
       problem.extra.erase(form->prompt);
@@ -114,9 +96,9 @@ class Reader {
     };
     int64_t num_rows = 0;
     if (config_.json_array) {
-      read_json_array(file, [&](const std::string& where, int64_t index, const nlohmann::json& fields) {
-        num_rows = index + 1;
-        row(where, index, fields);
+      read_json_array(file, [&](const DataRow& element) {
+        num_rows = element.line + 1;
+        row(cat(file.string(), ": element ", element.line), element.line, element.value);
       });
     } else {
       read_jsonl(file, [&](int64_t line, const nlohmann::json& fields) {
@@ -125,6 +107,7 @@ class Reader {
     }
     next_id_ += num_rows;
   }
+  int64_t next_id() const { return next_id_; }
 
  private:
   ProblemFields fields_of(const nlohmann::json& first_row) const {
@@ -155,6 +138,26 @@ class Reader {
   int64_t next_id_ = 0;
 };
 
+/// Drops training problems by their question; the held-out ones stay, and are what `held_out` means. `first_id`: of the
+/// training file.
+void check_problems(const ProblemFileConfig& config, int64_t first_id, ProblemSet& set) {
+  TextChecker checker(config.checks, [&](const nlohmann::ordered_json& finding) { set.findings.push_back(finding); });
+  const auto place = [&](const Problem& problem, const std::filesystem::path& file) {
+    return TextPlace{file.string(), problem.id - (file == config.file ? first_id : 0), row_id(problem.extra)};
+  };
+  for (const auto& problem : set.eval) {
+    std::vector<RowText> texts{{"question", problem.question, true}};
+    if (config.checks.against_held_out) texts.push_back({"solution", problem.solution, false});
+    checker.protect(place(problem, config.eval_file.empty() ? config.file : config.eval_file), texts);
+  }
+  std::erase_if(set.train, [&](const Problem& problem) { return !checker.keeps(place(problem, config.file), {{"question", problem.question, true}}); });
+  set.checks = checker.describe_counts();
+  if (config.checks.decontaminates()) set.checks += cat(" (", checker.describe_evaluation(), ")");
+  if (set.train.empty()) {
+    throw Error(cat(config.file.string(), ": no training problem is left, ", set.checks, "; accepted: at least one.\n  `r1 check-data` writes a report of what is dropped and why."));
+  }
+}
+
 }  // namespace
 
 ProblemFileConfig ProblemFileConfig::parse(ConfigNode node) {
@@ -172,6 +175,7 @@ ProblemFileConfig ProblemFileConfig::parse(ConfigNode node) {
   require_placeholders(node, "prompt", config.prompt, {"prompt"});
   node.read("limit", config.limit, at_least<int64_t>(0), "0 takes all.");
   config.split = parse_split(node);
+  config.checks = TextCheckConfig::parse(node);
   node.reject_unknown_keys();
   if (node.has("eval_file") && node.has("eval_fraction")) {
     node.reject("eval_fraction", "no eval_fraction beside an eval_file",
@@ -183,6 +187,7 @@ ProblemFileConfig ProblemFileConfig::parse(ConfigNode node) {
 ProblemSet file_problems(const ProblemFileConfig& config) {
   ProblemSet set;
   Reader reader(config);
+  int64_t first_id = 0;
   if (config.eval_file.empty()) {
     reader.read(config.file, set, [&](const std::string& key) -> std::vector<Problem>& {
       return is_held_out_text(key, config.split) ? set.eval : set.train;
@@ -190,8 +195,11 @@ ProblemSet file_problems(const ProblemFileConfig& config) {
   } else {
     // The held-out file first, so that a question that stands in both is left out of training.
     reader.read(config.eval_file, set, [&](const std::string&) -> std::vector<Problem>& { return set.eval; });
+    first_id = reader.next_id();
     reader.read(config.file, set, [&](const std::string&) -> std::vector<Problem>& { return set.train; });
   }
+  // Before the split is cut to eval_size: what a smaller evaluation leaves out stays out of training.
+  if (config.checks.any() && !set.train.empty()) check_problems(config, first_id, set);
   finish_split(set, config.split);
   return set;
 }

@@ -7,6 +7,7 @@
 #include <map>
 #include <numeric>
 
+#include "checked_texts.h"
 #include "closing_table.h"
 #include "export_stage.h"
 #include "kernels/parallel.h"
@@ -26,17 +27,31 @@ namespace {
 struct RunData {
   std::optional<ProblemSet> problems;
   std::map<std::filesystem::path, std::vector<TextExample>> texts;  // by file
+  std::map<const TextSourceConfig*, CheckedTexts> checked;          // of files whose source has checks
   std::map<std::filesystem::path, std::vector<PreferenceExample>> preferences;
 };
+
+const std::vector<Problem>& held_out_of(const RunData& data) {
+  static const std::vector<Problem> none;
+  return data.problems ? data.problems->eval : none;
+}
+
+void load_texts(const TextSourceConfig& source, RunData& data) {
+  if (source.checks.any()) {
+    auto examples = source.file.empty() ? std::vector<TextExample>{} : read_text_examples(source.file);
+    if (source.file.empty()) TextChecker(source.checks, {});  // its files are read once to see that they can be
+    else data.checked[&source] = check_texts(source.checks, source.file.string(), std::move(examples), held_out_of(data));
+  } else if (!source.file.empty() && !data.texts.contains(source.file)) {
+    data.texts[source.file] = read_text_examples(source.file);
+  }
+}
 
 RunData load_data(const RunConfig& config) {
   RunData data;
   for (const auto& entry : config.stages) {
-    if (needs_problems(entry) && !data.problems) data.problems = load_problems(config.require_problems());
+    if (reads_problems(entry) && !data.problems) data.problems = load_problems(config.require_problems());
     if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) {
-      for (const auto& source : text->data.sources) {
-        if (!source.file.empty() && !data.texts.contains(source.file)) data.texts[source.file] = read_text_examples(source.file);
-      }
+      for (const auto& source : text->data.sources) load_texts(source, data);
     }
     if (const auto* reward_model = std::get_if<RewardModelEntry>(&entry.config); reward_model && !reward_model->file.empty()) {
       data.preferences[reward_model->file] = read_preferences(reward_model->file);
@@ -45,11 +60,19 @@ RunData load_data(const RunConfig& config) {
   return data;
 }
 
+// `findings`: what the source's checks found is added.
 train::TextSource make_source(const RunConfig& config, const TextSourceConfig& source, const std::string& stage,
-                              const std::filesystem::path& run_dir, const RunData& data) {
+                              const std::filesystem::path& run_dir, const RunData& data, std::vector<nlohmann::ordered_json>& findings) {
   if (source.worked) {
     const auto corpus = std::make_shared<WorkedArithmetic>(std::get<ArithmeticConfig>(config.problems->source), *source.worked, config.seed);
     return [corpus](int64_t i) { return corpus->document(i).text; };
+  }
+  if (source.checks.any()) {
+    auto checked = source.stage.empty() ? data.checked.at(&source)
+                                        : check_texts(source.checks, "stage " + source.stage, read_text_folder(run_dir / "data" / source.stage),
+                                                      held_out_of(data));
+    findings.insert(findings.end(), checked.findings.begin(), checked.findings.end());
+    return train::shuffled_texts(std::move(checked.examples), config.seed, stage);
   }
   auto examples = source.stage.empty() ? data.texts.at(source.file) : read_text_folder(run_dir / "data" / source.stage);
   return train::shuffled_texts(std::move(examples), config.seed, stage);
@@ -60,10 +83,14 @@ train::TextSource make_texts(const RunConfig& config, const TextDataConfig& data
                              const std::filesystem::path& run_dir, const RunData& loaded) {
   std::vector<train::TextSource> sources;
   std::vector<double> weights;
+  std::vector<nlohmann::ordered_json> findings;
+  bool checked = false;
   for (const auto& source : data.sources) {
-    sources.push_back(make_source(config, source, stage, run_dir, loaded));
+    sources.push_back(make_source(config, source, stage, run_dir, loaded, findings));
     weights.push_back(source.weight);
+    checked = checked || source.checks.any();
   }
+  if (checked) write_findings(run_dir, stage, findings);
   if (sources.size() == 1) return sources[0];
   const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
   return [sources, weights, total, seed = config.seed, id = stage_id(stage.c_str())](int64_t i) {
@@ -172,6 +199,7 @@ void run_stages(const RunConfig& config, const RunData& data, const RunDirectory
   const auto plan = describe_plan(config);
   std::printf("%s\n", plan.c_str());
   std::fflush(stdout);
+  if (data.problems && !data.problems->checks.empty()) write_findings(directory.path(), "problems", data.problems->findings);
   const auto tokenizer = Tokenizer::load(directory.path() / "tokenizer");
   const auto output_of = [&](const std::string& name) { return directory.finished_stage(name)->value("output", ""); };
   for (const auto& entry : config.stages) {

@@ -10,9 +10,10 @@ namespace r1 {
 /// Where an evaluation text stands: what a report names.
 struct EvalText {
   std::string file;
-  int64_t line = 0;  ///< of a JSON-lines file; the element, from 0, of an array
-  std::string id;    ///< the row's own id; empty when it has none
-  std::string part;  ///< the field: "question", "solution"
+  int64_t row = 0;              ///< as `row_key` says
+  std::string id;               ///< the row's own id; empty when it has none
+  std::string part;             ///< the field: "question", "solution"
+  const char* row_key = "row";  ///< "line" of a JSON-lines file, or "row" from 0
 };
 
 /// The word n-grams of evaluation questions and reference solutions, to find training texts that share one.

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "r1/data/problem.h"
+#include "r1/data/text_check.h"
 #include "r1/util/config.h"
 
 namespace r1 {
@@ -20,6 +21,7 @@ namespace r1 {
 ///     prompt: "{prompt}\n"           # template
 ///     limit: 0                       # only the first so many, all when 0
 ///     eval_fraction: 0.1             # and eval_size, split_seed: see SplitConfig
+///     decontaminate, identity, own_names, deduplicate: see TextCheckConfig; they drop training problems by their question
 ///
 /// The split is by a hash of the question without white space; questions that differ in nothing else are one.
 ///
@@ -36,6 +38,7 @@ struct ProblemFileConfig {
   std::string prompt = "{prompt}";
   int64_t limit = 0;
   SplitConfig split;
+  TextCheckConfig checks;
   static ProblemFileConfig parse(ConfigNode node);
 };
 
