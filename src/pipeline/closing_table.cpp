@@ -79,6 +79,40 @@ std::string stage_lines(const nlohmann::json& s) {
   return out + cat("  largest |logprob(trainer) - logprob(sampler)| on on-policy data: ", error, "\n");
 }
 
+// One row per evaluated stage, its last figures: how the model grew. Empty unless there are two.
+std::string table_by_stage(const RunConfig& config, const RunDirectory& directory) {
+  std::vector<std::pair<std::string, nlohmann::json>> rows;
+  for (const auto& entry : config.stages) {
+    const auto summary = directory.finished_stage(entry.name);
+    if (!summary || !summary->contains("evaluations") || summary->at("evaluations").empty()) continue;
+    rows.emplace_back(entry.name, summary->at("evaluations").back());
+  }
+  if (rows.size() < 2) return "";
+  std::vector<std::string> columns;
+  for (const auto& [key, value] : rows.back().second.items()) {
+    if (key.starts_with("eval_reward_") && key != "eval_reward_accuracy") columns.push_back(key);
+  }
+  char cell[64];
+  std::snprintf(cell, sizeof cell, "  %-24s %10s", "held-out problems, after", "accuracy");
+  std::string out = cell;
+  for (const auto& column : columns) {
+    std::snprintf(cell, sizeof cell, " %10s", column.substr(12).c_str());
+    out += cell;
+  }
+  out += "     tokens\n";
+  for (const auto& [name, row] : rows) {
+    std::snprintf(cell, sizeof cell, "  %-24s %10s", name.c_str(), percent(row, "eval_accuracy").c_str());
+    out += cell;
+    for (const auto& column : columns) {
+      std::snprintf(cell, sizeof cell, " %10s", percent(row, column).c_str());
+      out += cell;
+    }
+    std::snprintf(cell, sizeof cell, " %10.1f\n", row.at("eval_tokens_mean").get<double>());
+    out += cell;
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string closing_table(const RunConfig& config, const RunDirectory& directory) {
@@ -95,6 +129,7 @@ std::string closing_table(const RunConfig& config, const RunDirectory& directory
     if (entry.makes_weights()) last_weights = entry.name;
   }
   const auto path = directory.path();
+  if (const auto table = table_by_stage(config, directory); !table.empty()) out += table + "\n";
   out += cat("all stages ", human_seconds(total), "\n\nmetrics      ", (path / "metrics.jsonl").string(), "\nTensorBoard  ",
              (path / "tb").string(), "\nsamples      ", (path / "rollouts").string(), "/<stage>/step-*.jsonl.zst\nweights      ",
              (path / "checkpoints" / last_weights / "latest").string(), " (a Hugging Face directory)\n");

@@ -124,12 +124,12 @@ std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const RunDirec
                                          const train::StageContext& context, const RunData& data) {
   if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) {
     std::optional<train::Evaluator> evaluator;
-    if (text->config.eval) evaluator.emplace(*text->config.eval, Reward(*config.reward), data.problems->eval);
+    if (text->config.eval) evaluator.emplace(*text->config.eval, Reward(*entry.reward), data.problems->eval);
     return std::make_unique<train::TextStage>(context, text->config, make_texts(config, text->data, entry.name, context.run_dir, data),
                                               std::move(evaluator));
   }
   if (const auto* rejection = std::get_if<train::RejectionConfig>(&entry.config)) {
-    return std::make_unique<train::RejectionStage>(context, *rejection, Reward(*config.reward), *data.problems);
+    return std::make_unique<train::RejectionStage>(context, *rejection, Reward(*entry.reward), *data.problems);
   }
   if (const auto* reward_model = std::get_if<RewardModelEntry>(&entry.config)) {
     return std::make_unique<train::RewardModelStage>(context, reward_model->config,
@@ -137,7 +137,7 @@ std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const RunDirec
                                                                                  : read_preferences(context.run_dir / "data" / reward_model->stage));
   }
   if (const auto* eval = std::get_if<EvalEntry>(&entry.config)) {
-    return std::make_unique<train::EvalStage>(context, eval->engine, train::Evaluator(eval->eval, Reward(*config.reward), data.problems->eval));
+    return std::make_unique<train::EvalStage>(context, eval->engine, train::Evaluator(eval->eval, Reward(*entry.reward), data.problems->eval));
   }
   if (const auto* exported = std::get_if<ExportEntry>(&entry.config)) {
     const auto source = entry.from.empty() ? entry.model.path : last_checkpoint(directory, entry.from).path;
@@ -149,7 +149,7 @@ std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const RunDirec
     const auto judge = std::find_if(config.stages.begin(), config.stages.end(), [&](const auto& e) { return e.name == grpo.preference->stage; });
     preference = train::PreferenceModel::load(judge->model.config, train::CheckpointReader(last_checkpoint(directory, judge->name)));
   }
-  return std::make_unique<train::GrpoStage>(context, grpo, Reward(*config.reward), *data.problems, std::move(preference));
+  return std::make_unique<train::GrpoStage>(context, grpo, Reward(*entry.reward), *data.problems, std::move(preference));
 }
 
 // Weights that a stage begins with: the last checkpoint of the stage it names, or the config's.
@@ -308,14 +308,16 @@ void run_from(const RunConfig& config, const std::string& from, const std::strin
   const auto data = load_data(config);
   const auto repeated = depending_on(config, from);
   const auto output_of = [&](const std::string& name) { return directory.finished_stage(name)->value("output", ""); };
-  // Everything that the repeated stages read, directly or not, and that is not repeated itself, must stand as it would be made.
+  // What the repeated stages read of the stages before `from`, directly or not, must stand as it would be made now; stages
+  // behind it that are not complete have their turn later.
   std::vector<std::string> needed = repeated;
   for (auto entry = config.stages.rbegin(); entry != config.stages.rend(); ++entry) {
     if (!contains(needed, entry->name)) continue;
     for (const auto& name : inputs_of(*entry)) needed.push_back(name);
   }
   for (const auto& entry : config.stages) {
-    if (!contains(needed, entry.name) || contains(repeated, entry.name)) continue;
+    if (entry.name == from) break;
+    if (!contains(needed, entry.name)) continue;
     const auto done = directory.finished_stage(entry.name);
     const auto settings = done ? stage_settings(config, entry, output_of) : std::vector<std::string>{};
     if (!done || done->value("settings", settings) != settings) {

@@ -1,5 +1,6 @@
 #include "r1/pipeline/run_config.h"
 
+#include <algorithm>
 #include <set>
 
 #include "r1/model/weights.h"
@@ -146,6 +147,17 @@ void parse_start(ConfigNode node, const RunConfig& c, const Tokenizer& tokenizer
   }
 }
 
+// Other weights of the run's reward parts, for one stage.
+void read_weights(const ConfigNode& node, std::optional<RewardConfig>& reward) {
+  std::vector<std::string> names;
+  for (const auto& part : reward ? reward->parts : std::vector<RewardPart>{}) names.push_back(part.name);
+  for (const auto& key : node.keys()) {
+    const auto i = std::find(names.begin(), names.end(), key) - names.begin();
+    if (i == static_cast<std::ptrdiff_t>(names.size())) node.reject(key, "a name of reward.parts: " + join(names, ", "), "");
+    node.read(key, reward->parts[static_cast<size_t>(i)].weight, between(-1e3, 1e3));
+  }
+}
+
 RewardModelEntry parse_reward_model(ConfigNode node, const RunConfig& c) {
   RewardModelEntry entry{train::RewardModelConfig::parse(node), {}, {}};
   if (!node.has("data")) node.reject("data", "a section with kind jsonl or stage", "A reward model needs preferences.");
@@ -190,6 +202,8 @@ StageEntry parse_stage(ConfigNode node, const RunConfig& c, const Tokenizer& tok
       node.reject(key, what + " only with a `reward:` section", "Add reward: {parts: {accuracy: {kind: exact_answer}}}.");
     }
   }
+  entry.reward = c.reward;
+  if (node.has("reward_weights")) read_weights(node.child("reward_weights"), entry.reward);
   if (samples) {
     if (entry.kind == "grpo") {
       const auto grpo = train::GrpoStageConfig::parse(node);
@@ -198,7 +212,7 @@ StageEntry parse_stage(ConfigNode node, const RunConfig& c, const Tokenizer& tok
       }
       entry.config = grpo;
     } else if (entry.kind == "rejection_sample") {
-      entry.config = train::RejectionConfig::parse(node, *c.reward);
+      entry.config = train::RejectionConfig::parse(node, *entry.reward);
     } else {
       entry.config = EvalEntry{train::EvalConfig::parse(node.child("eval"), {}), rollout::EngineConfig::parse(node.child("rollout"))};
     }

@@ -69,6 +69,7 @@ struct StageEntry {
   /// run's model or the stage's own `model:`.
   std::string from;
   ModelSource model;  ///< what it works on; the path counts only where `from` is empty
+  std::optional<RewardConfig> reward;  ///< the run's, with the stage's own `reward_weights: {part: weight}`
   std::variant<TextStageEntry, train::GrpoStageConfig, train::RejectionConfig, RewardModelEntry, EvalEntry, ExportEntry> config;
 
   /// What later stages can read: a language model's weights, kept texts or pairs, a reward model, or nothing.
