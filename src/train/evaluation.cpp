@@ -117,8 +117,7 @@ EvalResult evaluate(rollout::Engine& engine, const Tokenizer& tokenizer, const R
                     const rollout::DrawOrigin& origin, const EvalListener& listener) {
   if (samples > 1 && sampling.rule.temperature == 0) {
     throw Error(cat("evaluation: ", samples, " samples at temperature 0 would all be the same text; accepted: 1 sample, or a "
-                    "temperature above 0.
-  The paper's way is temperature 0.6 and top-p 0.95."));
+                    "temperature above 0.\n  The paper's way is temperature 0.6 and top-p 0.95."));
   }
   const int64_t n = std::min<int64_t>(count, static_cast<int64_t>(problems.size()));
   const int64_t at_once = std::max<int64_t>(1, kCompletionsAtOnce / samples);

@@ -35,7 +35,7 @@ Checked check(const TextCheckConfig& config, const std::vector<std::string>& tex
 TEST(TextCheck, DropsContaminationWithItsEvidence) {
   const auto eval = temp_file("eval.jsonl", std::string("{\"id\": \"e1\", \"question\": \"") + kLong + "\", \"answer\": \"It is 3 + 4 = 7 apples that he has in there.\\n#### 7\"}\n");
   const auto config = parse("{decontaminate: {against: [\"" + eval.string() + "\"]}}");
-  const auto r = check(config, {"clean text", std::string("copied: ") + kLong, "it is 3 + 4 = 7 apples that he has in it",
+  const auto r = check(config, {"clean text", std::string("copied: ") + kLong, "it is 3 + 4 = 7 apples that he had in there",
                                 "it is 3 + 4 = 7 apples that he has in there"});
   EXPECT_EQ(r.kept, (std::vector<bool>{true, false, true, false}));
   ASSERT_EQ(r.findings.size(), 2u);
@@ -104,7 +104,8 @@ TEST(TextCheck, TrainingSharesNothingWithTheHeldOutProblems) {
   std::string rows;
   for (int i = 0; i < 60; ++i) {
     for (const char* name : {"Tom", "Ann"}) {
-      rows += std::string("{\"question\": \"") + name + " has " + std::to_string(i) + " red apples and 4 green apples in the basket. How many apples are there?\", \"answer\": 1}\n";
+      const auto n = std::to_string(i);
+      rows += std::string("{\"question\": \"") + name + " saw " + n + " red and " + std::to_string(7 * i) + " green apples in basket " + n + ". How many of them?\", \"answer\": 1}\n";
     }
   }
   const auto plain = problems(rows, "eval_fraction: 0.3"), checked = problems(rows, "eval_fraction: 0.3, decontaminate: {against: [held_out]}");

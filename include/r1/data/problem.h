@@ -11,11 +11,11 @@ struct Problem {
   int64_t id = 0;  ///< stable within its source: a place in the generator's space, or an index in the file
   std::string prompt;  ///< complete, few-shot examples included
   std::string answer;  ///< gold
-  std::string question;  ///< of a file: as it stands there, before the template
-  std::string solution;  ///< of a file: the whole answer field, with the worked solution where it has one
   std::string kind;    ///< "arithmetic", "countdown", "jsonl", "json_array"
   nlohmann::json
       extra;  ///< arithmetic: a, b, op; countdown: numbers, target, solution; files: the other fields
+  std::string question = {};  ///< of a file: as it stands there, before the template
+  std::string solution = {};  ///< of a file: the whole answer field, with the worked solution where it has one
 };
 
 /// Training and held-out problems of one source; no (a, b, op), number set or question stands in both.

@@ -14,7 +14,7 @@ struct ScoredGroup {
   Problem problem;
   rollout::RolloutGroup group;
   std::vector<Score> scores;       ///< [G]
-  std::vector<std::string> texts;  ///< [G] completions without control tokens, as the verifier saw them
+  std::vector<std::string> texts = {};  ///< [G] completions without control tokens, as the verifier saw them
 };
 
 /// What sampling and scoring took.
