@@ -24,6 +24,7 @@ ALLOWED = {
     "dist": {"util"},
     "tokenizer": {"util"},
     "reward": {"util"},
+    "report": {"util"},
     "ops": {"kernels", "util"},
     "data": {"tokenizer", "util"},
     "algo": {"ops", "util"},
@@ -33,9 +34,9 @@ ALLOWED = {
     "train": {"model", "data", "rollout", "reward", "algo", "dist", "tokenizer", "ops", "kernels", "util"},
     "pipeline": {"train", "model", "data", "rollout", "reward", "algo", "dist", "tokenizer", "ops", "kernels", "util"},
     # the pipes (tokenize, logprobs, generate, import, export, doctor) work on one module each
-    "apps": {"pipeline", "train", "data", "rollout", "reward", "model", "tokenizer", "ops", "kernels", "util"},
+    "apps": {"pipeline", "report", "train", "data", "rollout", "reward", "model", "tokenizer", "ops", "kernels", "util"},
 }
-NO_TORCH = {"util", "tokenizer", "data", "reward"}
+NO_TORCH = {"util", "tokenizer", "data", "reward", "report"}
 SOURCE_ENDINGS = (".h", ".cpp", ".cu", ".cuh")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.MULTILINE)
 

@@ -1,4 +1,5 @@
-// r1 check-data: what of training files is contaminated by evaluation sets, claims to be another model, or is a repeat.
+// r1 check-data: what of training files is contaminated by evaluation sets, claims to be another model, or is
+// a repeat.
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -36,9 +37,12 @@ void require_files(const std::vector<fs::path>& files) {
   for (const auto& file : files) {
     const auto name = file.filename().string();
     if (!name.ends_with(".jsonl") && !name.ends_with(".jsonl.zst") && !name.ends_with(".json")) {
-      throw Error(cat(file.string(), ": is neither .jsonl, .jsonl.zst nor .json; accepted: an object per line, or one array of objects (.json)"));
+      throw Error(cat(file.string(),
+                      ": is neither .jsonl, .jsonl.zst nor .json; accepted: an object per line, or one array "
+                      "of objects (.json)"));
     }
-    if (!fs::exists(file)) throw Error(cat(file.string(), ": no such file; accepted: .jsonl, .jsonl.zst or .json"));
+    if (!fs::exists(file))
+      throw Error(cat(file.string(), ": no such file; accepted: .jsonl, .jsonl.zst or .json"));
   }
 }
 
@@ -50,10 +54,11 @@ void check_file(const fs::path& file, const CheckDataOptions& options, TextCheck
     if (texts.empty()) {
       std::vector<std::string> names;
       for (const auto& item : row.value.items()) names.push_back(item.key());
-      throw Error(cat(row_place(file, row.line), ": has no field with a text to check; it has ", names.empty() ? "none" : join(names, ", "),
-                      ".\n  Name the fields: --fields a,b"));
+      throw Error(cat(row_place(file, row.line), ": has no field with a text to check; it has ",
+                      names.empty() ? "none" : join(names, ", "), ".\n  Name the fields: --fields a,b"));
     }
-    if (checker.keeps({file.string(), row.line, row_id(row.value), row_key}, texts) && kept != nullptr) kept->write(row.raw);
+    if (checker.keeps({file.string(), row.line, row_id(row.value), row_key}, texts) && kept != nullptr)
+      kept->write(row.raw);
     progress(row.part);
   });
 }
@@ -82,17 +87,21 @@ void print_result(const CheckDataOptions& options, const TextChecker& checker, d
   }
   if (options.checks.deduplicate) out += cat("duplicates   ", c.duplicates, "\n");
   char speed[64];
-  std::snprintf(speed, sizeof speed, "%.1f MB in %.1f s, %.0f MB/min", bytes / 1e6, seconds, bytes / 1e6 / std::max(seconds, 1e-9) * 60);
+  std::snprintf(speed, sizeof speed, "%.1f MB in %.1f s, %.0f MB/min", bytes / 1e6, seconds,
+                bytes / 1e6 / std::max(seconds, 1e-9) * 60);
   print(out + "speed        " + speed + "\n");
 }
 
 int check_data(CheckDataOptions& options) {
   using Identity = TextCheckConfig::Identity;
-  options.checks.identity = options.identity == "drop" ? Identity::kDrop : options.identity == "report" ? Identity::kReport : Identity::kOff;
+  options.checks.identity = options.identity == "drop"     ? Identity::kDrop
+                            : options.identity == "report" ? Identity::kReport
+                                                           : Identity::kOff;
   if (!options.checks.own_names.empty() && options.checks.identity == Identity::kOff) {
     throw Error("--own names what --identity allows; add --identity drop or --identity report");
   }
-  if (!options.checks.any()) throw Error("nothing to check; name at least one of --against FILE, --identity drop, --deduplicate");
+  if (!options.checks.any())
+    throw Error("nothing to check; name at least one of --against FILE, --identity drop, --deduplicate");
   require_files(options.files);
   require_files(options.checks.against);
   const auto kept = open_output(options.out, "--out"), report = open_output(options.report, "--report");
@@ -106,7 +115,8 @@ int check_data(CheckDataOptions& options) {
   for (const auto& file : options.files) {
     const auto bytes = static_cast<double>(fs::file_size(file));
     check_file(file, options, checker, kept.get(), [&, rows = int64_t{0}](double part) mutable {
-      if (++rows % 256 == 0) progress.update(static_cast<int64_t>(done_bytes + part * bytes), checker.describe_counts());
+      if (++rows % 256 == 0)
+        progress.update(static_cast<int64_t>(done_bytes + part * bytes), checker.describe_counts());
     });
     done_bytes += bytes;
   }
@@ -121,29 +131,51 @@ int check_data(CheckDataOptions& options) {
 }  // namespace
 
 void add_check_data_command(CLI::App& app, Action& action) {
-  auto* command = app.add_subcommand("check-data", "contamination, foreign identity and repeats in training files: report, and what is left");
+  auto* command = app.add_subcommand(
+      "check-data",
+      "contamination, foreign identity and repeats in training files: report, and what is left");
   const auto options = std::make_shared<CheckDataOptions>();
-  command->add_option("files", options->files, "training data: .jsonl, .jsonl.zst (an object per line) or .json (one array)")->required();
   command
-      ->add_option("--against", options->checks.against, "evaluation files: drop rows that share an n-gram of words with one, may be repeated")
+      ->add_option("files", options->files,
+                   "training data: .jsonl, .jsonl.zst (an object per line) or .json (one array)")
+      ->required();
+  command
+      ->add_option("--against", options->checks.against,
+                   "evaluation files: drop rows that share an n-gram of words with one, may be repeated")
       ->allow_extra_args(false)
       ->take_all();
-  command->add_option("--ngram", options->checks.ngram, "n of --against; the DeepSeek-R1 paper's is 10")->check(from_to(4, 100))->capture_default_str();
-  command->add_option("--identity", options->identity, "texts in which a model claims to be another one: drop, report or off")
+  command->add_option("--ngram", options->checks.ngram, "n of --against; the DeepSeek-R1 paper's is 10")
+      ->check(from_to(4, 100))
+      ->capture_default_str();
+  command
+      ->add_option("--identity", options->identity,
+                   "texts in which a model claims to be another one: drop, report or off")
       ->check(one_of({"drop", "report", "off"}))
       ->capture_default_str();
-  command->add_option("--own", options->checks.own_names, "a name that --identity allows, may be repeated")->allow_extra_args(false)->take_all();
-  command->add_flag("--deduplicate", options->checks.deduplicate, "drop rows that equal an earlier one but for white space, case and quotes");
-  command->add_option("--fields", options->fields, "fields to check, separated by commas; default: those with names used for texts")->delimiter(',');
+  command->add_option("--own", options->checks.own_names, "a name that --identity allows, may be repeated")
+      ->allow_extra_args(false)
+      ->take_all();
+  command->add_flag("--deduplicate", options->checks.deduplicate,
+                    "drop rows that equal an earlier one but for white space, case and quotes");
+  command
+      ->add_option("--fields", options->fields,
+                   "fields to check, separated by commas; default: those with names used for texts")
+      ->delimiter(',');
   command->add_option("--out", options->out, "a new file for the rows that stay, as they stand in the input");
-  command->add_option("--report", options->report, "a new file with one JSON line per finding: file, line, reason, n-gram, evaluation item");
+  command->add_option(
+      "--report", options->report,
+      "a new file with one JSON line per finding: file, line, reason, n-gram, evaluation item");
   command->add_flag("--json", options->json, "the counts as one JSON line");
-  set_examples(*command,
-               "  r1 check-data train.jsonl --against gsm8k_test.jsonl --against aime24.jsonl --report dropped.jsonl --out kept.jsonl\n"
-               "  r1 check-data sft.jsonl.zst --identity drop --own DeepSeek-R1 --deduplicate --out kept.jsonl\n"
-               "  r1 check-data sft.jsonl --identity report --report claims.jsonl\n"
-               "A row is dropped for the first of contamination, identity, duplicate. --out and --report appear when all is done. In a\n"
-               "config the same checks are keys of `problems:` and of a text stage's `data:`; docs/data.md says what they find.\n");
+  set_examples(
+      *command,
+      "  r1 check-data train.jsonl --against gsm8k_test.jsonl --against aime24.jsonl --report dropped.jsonl "
+      "--out kept.jsonl\n"
+      "  r1 check-data sft.jsonl.zst --identity drop --own DeepSeek-R1 --deduplicate --out kept.jsonl\n"
+      "  r1 check-data sft.jsonl --identity report --report claims.jsonl\n"
+      "A row is dropped for the first of contamination, identity, duplicate. --out and --report appear when "
+      "all is done. In a\n"
+      "config the same checks are keys of `problems:` and of a text stage's `data:`; docs/data.md says what "
+      "they find.\n");
   command->callback([options, &action] { action = [options] { return check_data(*options); }; });
 }
 

@@ -31,7 +31,8 @@ nlohmann::ordered_json number(double value) {
 nlohmann::ordered_json sample_row(const train::ScoredGroup& group, size_t sample) {
   const auto& score = group.scores[sample];
   const auto& completion = group.group.completions[sample];
-  nlohmann::ordered_json row{{"problem", group.problem.id}, {"sample", sample}, {"verdict", verdict_name(score.verdict)}};
+  nlohmann::ordered_json row{
+      {"problem", group.problem.id}, {"sample", sample}, {"verdict", verdict_name(score.verdict)}};
   add_text(row, "extracted", score.extracted);
   add_text(row, "gold", group.problem.answer);
   row["reward"] = number(score.total);
@@ -45,16 +46,19 @@ nlohmann::ordered_json sample_row(const train::ScoredGroup& group, size_t sample
 
 std::string percent_line(const std::string& name, double value, const train::Interval& interval) {
   char text[96];
-  std::snprintf(text, sizeof text, "%-20s %6.2f %%   95 %% interval %6.2f to %6.2f %%\n", name.c_str(), 100 * value, 100 * interval.low,
-                100 * interval.high);
+  std::snprintf(text, sizeof text, "%-20s %6.2f %%   95 %% interval %6.2f to %6.2f %%\n", name.c_str(),
+                100 * value, 100 * interval.low, 100 * interval.high);
   return text;
 }
 
 std::string table(const train::EvalResult& r) {
-  std::string out = cat("problems             ", r.problems, ", ", r.samples, r.samples == 1 ? " sample" : " samples", " of each");
-  if (r.gold_unreadable > 0) out += cat("; ", r.gold_unreadable, " left out, their gold answer cannot be read");
+  std::string out = cat("problems             ", r.problems, ", ", r.samples,
+                        r.samples == 1 ? " sample" : " samples", " of each");
+  if (r.gold_unreadable > 0)
+    out += cat("; ", r.gold_unreadable, " left out, their gold answer cannot be read");
   out += "\n" + percent_line("pass@1", r.accuracy, r.accuracy_interval);
-  for (const auto& [j, estimate] : r.pass_at) out += percent_line(cat("pass@", j), estimate.value, estimate.interval);
+  for (const auto& [j, estimate] : r.pass_at)
+    out += percent_line(cat("pass@", j), estimate.value, estimate.interval);
   if (r.cons) out += percent_line(cat("cons@", r.samples), r.cons->value, r.cons->interval);
   const auto line = [&](const std::string& name, const char* format, double value) {
     char text[96];
@@ -76,27 +80,35 @@ int evaluate(EvalOptions& options) {
   }
   if (!options.config.empty()) {
     if (!request.prompt.empty() || request.chat || !request.tokenizer.empty()) {
-      throw Error("eval: --prompt, --chat and --tokenizer go with --data; a config has its own (override with problems.prompt=...)");
+      throw Error(
+          "eval: --prompt, --chat and --tokenizer go with --data; a config has its own (override with "
+          "problems.prompt=...)");
     }
     request.config = pipeline::RunConfig::load(options.config, options.overrides);
   } else if (!request.prompt.empty() && request.prompt.find("{prompt}") == std::string::npos) {
-    throw Error("eval: --prompt holds no {prompt}; accepted: a template such as 'Question: {prompt}\\nAnswer:'");
+    throw Error(
+        "eval: --prompt holds no {prompt}; accepted: a template such as 'Question: {prompt}\\nAnswer:'");
   }
   std::optional<JsonlWriter> samples;
   if (!options.out.empty()) {
-    if (std::filesystem::exists(options.out)) throw Error(cat(options.out.string(), " exists; name another file for --out"));
+    if (std::filesystem::exists(options.out))
+      throw Error(cat(options.out.string(), " exists; name another file for --out"));
     samples.emplace(options.out);
   }
   std::optional<Progress> progress;
   const auto result = pipeline::evaluate_model(
       request, {.group =
                     [&](const train::ScoredGroup& group) {
-                      for (size_t i = 0; samples && i < group.texts.size(); ++i) samples->write(sample_row(group, i));
+                      for (size_t i = 0; samples && i < group.texts.size(); ++i)
+                        samples->write(sample_row(group, i));
                     },
                 .progress =
-                    [&](int64_t done, int64_t total) {
+                    [&, start_s = monotonic_s()](int64_t done, int64_t total, int64_t tokens) {
                       if (!progress) progress.emplace("eval", total);
-                      progress->update(done);
+                      const double per_s =
+                          static_cast<double>(tokens) / std::max(monotonic_s() - start_s, 1e-3);
+                      progress->update(done, cat(human_count(static_cast<double>(tokens)), " tokens, ",
+                                                 human_count(per_s), " tok/s"));
                     }});
   if (progress) progress->finish();
   if (!options.json) {
@@ -112,38 +124,58 @@ int evaluate(EvalOptions& options) {
 }  // namespace
 
 void add_eval_command(CLI::App& app, Action& action) {
-  auto* command = app.add_subcommand("eval", "pass@1, cons@k and pass@k with intervals, on held-out problems or a benchmark file");
+  auto* command = app.add_subcommand(
+      "eval", "pass@1, cons@k and pass@k with intervals, on held-out problems or a benchmark file");
   const auto options = std::make_shared<EvalOptions>();
   auto& request = options->request;
-  command->add_option("config", options->config, "YAML file, for example <run_dir>/config.yaml: its held-out problems and its reward");
+  command->add_option("config", options->config,
+                      "YAML file, for example <run_dir>/config.yaml: its held-out problems and its reward");
   command->add_option("overrides", options->overrides, "key=value");
   command->add_option("--model", request.model, "HF folder, checkpoint or .gguf")->required();
-  command->add_option("--data", request.data,
-                      "instead of a config: problems as JSON lines (.jsonl, .jsonl.zst) or one array (.json), in the form of "
-                      "GSM8K, MATH, AIME, HumanEval or MBPP");
-  command->add_option("--prompt", request.prompt, "with --data: template with {prompt}; default: asks for \\boxed{} or a code block");
-  command->add_flag("--chat", request.chat, "with --data: put the prompt into the chat template as the user's turn");
-  command->add_option("--tokenizer", request.tokenizer, "with --data: folder or file; default: the model's own");
-  command->add_option("--problems", request.problems, "how many, drawn by a fixed key; 0: eval.problems of the config, or all")
+  command->add_option(
+      "--data", request.data,
+      "instead of a config: problems as JSON lines (.jsonl, .jsonl.zst) or one array (.json), in the form of "
+      "GSM8K, MATH, AIME, HumanEval or MBPP");
+  command->add_option("--prompt", request.prompt,
+                      "with --data: template with {prompt}; default: asks for \\boxed{} or a code block");
+  command->add_flag("--chat", request.chat,
+                    "with --data: put the prompt into the chat template as the user's turn");
+  command->add_option("--tokenizer", request.tokenizer,
+                      "with --data: folder or file; default: the model's own");
+  command
+      ->add_option("--problems", request.problems,
+                   "how many, drawn by a fixed key; 0: eval.problems of the config, or all")
       ->check(from_to(0, 1e9));
-  command->add_option("--samples", request.samples, "completions of each problem; 0: eval.samples of the config, or 1")
+  command
+      ->add_option("--samples", request.samples,
+                   "completions of each problem; 0: eval.samples of the config, or 1")
       ->check(from_to(0, 1e6));
-  command->add_option("--temperature", request.temperature, "0: always the likeliest token; default: as the config says, or 0")
+  command
+      ->add_option("--temperature", request.temperature,
+                   "0: always the likeliest token; default: as the config says, or 0")
       ->check(from_to(0, 100));
-  command->add_option("--top-p", request.top_p, "keep the likeliest tokens that reach this share; 1: all")->check(from_to(1e-6, 1));
-  command->add_option("--max-tokens", request.max_completion_tokens, "length of a completion at most; default: as the config says, or 1024")
+  command->add_option("--top-p", request.top_p, "keep the likeliest tokens that reach this share; 1: all")
+      ->check(from_to(1e-6, 1));
+  command
+      ->add_option("--max-tokens", request.max_completion_tokens,
+                   "length of a completion at most; default: as the config says, or 1024")
       ->check(from_to(1, 1e9));
   command->add_option("--seed", request.seed, "of the draws; default: the config's, or 1");
-  command->add_option("--out", options->out, "a new file: one JSON line for every completion, with verdict and extracted answer");
+  command->add_option("--out", options->out,
+                      "a new file: one JSON line for every completion, with verdict and extracted answer");
   command->add_flag("--json", options->json, "one JSON line instead of the table");
-  set_examples(*command,
-               "  r1 eval runs/tiny_r1_zero/config.yaml --model runs/tiny_r1_zero/checkpoints/r1_zero/latest\n"
-               "  r1 eval --data gsm8k_test.jsonl --model smollm2.gguf --chat --problems 100\n"
-               "  r1 eval --data aime24.jsonl --model MODEL --chat --samples 64 --temperature 0.6 --top-p 0.95 --max-tokens 32768 \\\n"
-               "          --out samples.jsonl\n"
-               "The last line is how the DeepSeek-R1 paper evaluates. pass@1 is the mean over problems of the share of right samples,\n"
-               "cons@k the share of problems whose most frequent answer is right, pass@k the chance that one of k samples is right.\n"
-               "Intervals count problems, not samples: docs/evaluation.md has the formulas.\n");
+  set_examples(
+      *command,
+      "  r1 eval runs/tiny_r1_zero/config.yaml --model runs/tiny_r1_zero/checkpoints/r1_zero/latest\n"
+      "  r1 eval --data gsm8k_test.jsonl --model smollm2.gguf --chat --problems 100\n"
+      "  r1 eval --data aime24.jsonl --model MODEL --chat --samples 64 --temperature 0.6 --top-p 0.95 "
+      "--max-tokens 32768 \\\n"
+      "          --out samples.jsonl\n"
+      "The last line is how the DeepSeek-R1 paper evaluates. pass@1 is the mean over problems of the share "
+      "of right samples,\n"
+      "cons@k the share of problems whose most frequent answer is right, pass@k the chance that one of k "
+      "samples is right.\n"
+      "Intervals count problems, not samples: docs/evaluation.md has the formulas.\n");
   command->callback([options, &action] { action = [options] { return evaluate(*options); }; });
 }
 

@@ -3,8 +3,10 @@
 #include "command_line.h"
 #include "commands.h"
 #include "output.h"
+#include "r1/pipeline/plan.h"
 #include "r1/pipeline/run.h"
 #include "r1/train/stage_loop.h"
+#include "r1/util/process_age.h"
 #include "r1/util/stop_signal.h"
 #include "run_support.h"
 
@@ -57,8 +59,8 @@ void add_run_command(CLI::App& app, Action& action) {
       std::string line = "r1 run " + options->config;
       for (const auto& item : options->overrides) line += " " + item;
       return interruptible(config.run_dir.string(), [&] {
-        if (options->from.empty()) pipeline::run(config, line, options->until);
-        else pipeline::run_from(config, options->from, line + " --from " + options->from, options->until);
+        if (options->from.empty()) pipeline::run(config, line, options->until, process_age_s());
+        else pipeline::run_from(config, options->from, line + " --from " + options->from, options->until, process_age_s());
       });
     };
   });
@@ -86,7 +88,7 @@ void add_resume_command(CLI::App& app, Action& action) {
     action = [options] {
       return interruptible(options->run_dir, [&] {
         pipeline::resume(options->run_dir, options->overrides, options->allow_changes,
-                         "r1 resume " + options->run_dir, options->until);
+                         "r1 resume " + options->run_dir, options->until, process_age_s());
       });
     };
   });

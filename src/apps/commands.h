@@ -15,6 +15,7 @@ using Action = std::function<int()>;
 // chosen. main runs the action after the whole command line has been read. One file per command:
 // cmd_<name>.cpp.
 void add_run_command(CLI::App& app, Action& action);
+void add_plan_command(CLI::App& app, Action& action);
 void add_resume_command(CLI::App& app, Action& action);
 void add_verify_resume_command(CLI::App& app, Action& action);
 void add_bench_command(CLI::App& app, Action& action);
@@ -22,6 +23,7 @@ void add_eval_command(CLI::App& app, Action& action);
 void add_check_data_command(CLI::App& app, Action& action);
 void add_generate_command(CLI::App& app, Action& action);
 void add_logprobs_command(CLI::App& app, Action& action);
+void add_report_command(CLI::App& app, Action& action);
 void add_reward_command(CLI::App& app, Action& action);
 void add_tokenize_command(CLI::App& app, Action& action);
 void add_detokenize_command(CLI::App& app, Action& action);

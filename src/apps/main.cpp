@@ -24,7 +24,9 @@ constexpr int kFailed = 1, kWrongUsage = 2;
 void add_commands(CLI::App& app, Action& action) {
   add_run_command(app, action);
   add_resume_command(app, action);
+  add_plan_command(app, action);
   add_verify_resume_command(app, action);
+  add_report_command(app, action);
   add_eval_command(app, action);
   add_bench_command(app, action);
   add_check_data_command(app, action);

@@ -23,8 +23,8 @@ class BytePattern {
   explicit BytePattern(const std::string& pattern) {
     int error = 0;
     PCRE2_SIZE at = 0;
-    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_CASELESS | PCRE2_DOLLAR_ENDONLY, &error, &at,
-                              nullptr));
+    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                              PCRE2_CASELESS | PCRE2_DOLLAR_ENDONLY, &error, &at, nullptr));
     if (!code_) {
       std::string reason(200, '\0');
       pcre2_get_error_message(error, reinterpret_cast<PCRE2_UCHAR*>(reason.data()), reason.size());
@@ -39,7 +39,8 @@ class BytePattern {
   };
   /// `at_line_start`: text[0] begins a line.
   std::optional<Match> find(std::string_view text, size_t from, bool at_line_start) const {
-    const std::unique_ptr<pcre2_match_data, Free> data(pcre2_match_data_create_from_pattern(code_.get(), nullptr));
+    const std::unique_ptr<pcre2_match_data, Free> data(
+        pcre2_match_data_create_from_pattern(code_.get(), nullptr));
     if (!data) throw std::bad_alloc();
     const int count = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
                                   at_line_start ? 0 : PCRE2_NOTBOL, data.get(), nullptr);
@@ -74,19 +75,24 @@ bool has_letter(std::string_view text) {
   return found;
 }
 
-// Whether the claim stands in a quotation that other words of the line lead up to: 'the bot said: "I am ChatGPT"'.
+// Whether the claim stands in a quotation that other words of the line lead up to: 'the bot said: "I am
+// ChatGPT"'.
 bool is_quoted(std::string_view before) {
   const size_t newline = before.rfind('\n');
   const std::string_view line = newline == std::string_view::npos ? before : before.substr(newline + 1);
   struct Marks {
     std::string_view open, close;
   };
-  for (const Marks& marks : {Marks{"\"", "\""}, Marks{"\xE2\x80\x9C", "\xE2\x80\x9D"}, Marks{"\xE3\x80\x8C", "\xE3\x80\x8D"}, Marks{"`", "`"}}) {
+  for (const Marks& marks : {Marks{"\"", "\""}, Marks{"\xE2\x80\x9C", "\xE2\x80\x9D"},
+                             Marks{"\xE3\x80\x8C", "\xE3\x80\x8D"}, Marks{"`", "`"}}) {
     size_t opened = std::string_view::npos;
     for (size_t i = 0; i < line.size(); ++i) {
-      const bool open = line.substr(i).starts_with(marks.open), close = line.substr(i).starts_with(marks.close);
-      if (close && opened != std::string_view::npos) opened = std::string_view::npos;
-      else if (open) opened = i;
+      const bool open = line.substr(i).starts_with(marks.open),
+                 close = line.substr(i).starts_with(marks.close);
+      if (close && opened != std::string_view::npos)
+        opened = std::string_view::npos;
+      else if (open)
+        opened = i;
     }
     if (opened != std::string_view::npos && has_letter(line.substr(0, opened))) return true;
   }
@@ -108,19 +114,23 @@ struct IdentityFilter::Impl {
 
   bool is_own(std::string_view who) const {
     const std::string name = letters_of(who);
-    return std::any_of(own.begin(), own.end(), [&](const std::string& mine) { return name.starts_with(mine); });
+    return std::any_of(own.begin(), own.end(),
+                       [&](const std::string& mine) { return name.starts_with(mine); });
   }
 
   std::optional<IdentityClaim> find_in(std::string_view text, size_t begin, size_t end) const {
     const std::string_view window = text.substr(begin, end - begin);
     const bool line_start = begin == 0 || text[begin - 1] == '\n';
     for (const auto& rule : rules) {
-      for (auto m = rule.pattern.find(window, 0, line_start); m; m = rule.pattern.find(window, m->begin + 1, line_start)) {
-        const std::string_view before = text.substr(0, begin + m->begin), nearby = before.substr(before.size() - std::min<size_t>(before.size(), 600));
+      for (auto m = rule.pattern.find(window, 0, line_start); m;
+           m = rule.pattern.find(window, m->begin + 1, line_start)) {
+        const std::string_view before = text.substr(0, begin + m->begin),
+                               nearby = before.substr(before.size() - std::min<size_t>(before.size(), 600));
         const auto who = window.substr(m->who_begin, m->who_end - m->who_begin);
         const auto lead = nearby.substr(nearby.size() - std::min<size_t>(nearby.size(), 60));
         if (is_own(who) || guard.find(lead, 0, false) || is_quoted(nearby)) continue;
-        return IdentityClaim{rule.name, std::string(who), std::string(window.substr(m->begin, m->end - m->begin)), before.size()};
+        return IdentityClaim{rule.name, std::string(who),
+                             std::string(window.substr(m->begin, m->end - m->begin)), before.size()};
       }
     }
     return std::nullopt;
@@ -130,7 +140,8 @@ struct IdentityFilter::Impl {
 IdentityFilter::IdentityFilter(std::vector<std::string> own_names) : impl_(std::make_unique<Impl>()) {
   for (const auto& name : own_names) {
     const std::string letters = letters_of(name);
-    if (letters.empty()) throw Error(cat("own_names: \"", name, "\" has no letter; accepted: names such as DeepSeek-R1."));
+    if (letters.empty())
+      throw Error(cat("own_names: \"", name, "\" has no letter; accepted: names such as DeepSeek-R1."));
     impl_->own.push_back(letters);
   }
   for (const auto& rule : identity_rules()) impl_->rules.push_back({rule.name, BytePattern(rule.pattern)});
@@ -141,7 +152,8 @@ IdentityFilter& IdentityFilter::operator=(IdentityFilter&&) noexcept = default;
 
 std::optional<IdentityClaim> IdentityFilter::find(std::string_view text) const {
   size_t from = 0;
-  for (size_t hit = impl_->needles.find(text, from); hit != std::string_view::npos; hit = impl_->needles.find(text, from)) {
+  for (size_t hit = impl_->needles.find(text, from); hit != std::string_view::npos;
+       hit = impl_->needles.find(text, from)) {
     const size_t begin = hit > kBefore ? hit - kBefore : 0, end = std::min(text.size(), hit + kAfter);
     if (auto claim = impl_->find_in(text, begin, end)) return claim;
     from = std::min(text.size(), hit + kStride);  // what begins until there lies in the window just searched

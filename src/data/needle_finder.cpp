@@ -62,7 +62,8 @@ NeedleFinder::NeedleFinder(const std::vector<std::string_view>& needles) {
   }
   next_.resize(nodes.size() * num_classes_);
   for (size_t node = 0; node < nodes.size(); ++node) {
-    for (size_t c = 0; c < num_classes_; ++c) next_[number[node] * num_classes_ + c] = static_cast<uint16_t>(number[table[node][c]]);
+    for (size_t c = 0; c < num_classes_; ++c)
+      next_[number[node] * num_classes_ + c] = static_cast<uint16_t>(number[table[node][c]]);
   }
 }
 

@@ -12,8 +12,8 @@ namespace r1 {
 class NeedleFinder {
  public:
   explicit NeedleFinder(const std::vector<std::string_view>& needles);
-  /// The end of the first needle that ends after `from`; npos when there is none. Needles that begin before `from` are not
-  /// seen.
+  /// The end of the first needle that ends after `from`; npos when there is none. Needles that begin before
+  /// `from` are not seen.
   size_t find(std::string_view text, size_t from) const {
     uint32_t state = 0;
     for (size_t i = from; i < text.size(); ++i) {

@@ -10,8 +10,8 @@
 namespace r1 {
 namespace {
 
-constexpr int64_t kShortest = 3;                            // words of a question that is matched as a whole
-constexpr uint64_t kBase = 0xD6E8FEB86659FD93ULL;           // odd: multiplication is invertible mod 2^64
+constexpr int64_t kShortest = 3;                   // words of a question that is matched as a whole
+constexpr uint64_t kBase = 0xD6E8FEB86659FD93ULL;  // odd: multiplication is invertible mod 2^64
 constexpr uint32_t kEmpty = 0xFFFFFFFF;
 
 struct Word {
@@ -44,8 +44,8 @@ class RollingHash {
   uint64_t sum_ = 0, leaving_factor_ = 1;
 };
 
-/// Open addressing from a 64-bit hash to a number; a bit map of a sixteenth of the load in front of it answers most
-/// look-ups that find nothing from the cache.
+/// Open addressing from a 64-bit hash to a number; a bit map of a sixteenth of the load in front of it
+/// answers most look-ups that find nothing from the cache.
 class HashTable {
  public:
   HashTable() { resize(1 << 10); }
@@ -132,7 +132,8 @@ struct NgramIndex::Impl {
     size_t done = 0;
     bool same = true;
     for_each_word(text.substr(begin), [&](uint64_t, size_t word_begin, size_t word_end) {
-      same = folded_word(text.substr(begin + word_begin, word_end - word_begin)) == item.range(first + done, 1);
+      same =
+          folded_word(text.substr(begin + word_begin, word_end - word_begin)) == item.range(first + done, 1);
       ++done;
       return same && done < count;
     });
@@ -141,7 +142,8 @@ struct NgramIndex::Impl {
 };
 
 NgramIndex::NgramIndex(int64_t n) : impl_(std::make_unique<Impl>()) {
-  if (n <= kShortest || n > 100) throw Error(cat("n-grams of ", n, " words; accepted: ", kShortest + 1, " to 100. The paper's is 10."));
+  if (n <= kShortest || n > 100)
+    throw Error(cat("n-grams of ", n, " words; accepted: ", kShortest + 1, " to 100. The paper's is 10."));
   impl_->n = n;
 }
 NgramIndex::~NgramIndex() = default;
@@ -164,7 +166,8 @@ void NgramIndex::add(const EvalText& where, std::string_view text, bool is_quest
     if (first_words.count() == static_cast<size_t>(kShortest)) beginning = first_words.value();
     if (last_n.full()) {
       const auto first = static_cast<uint32_t>(item.starts.size() - static_cast<size_t>(impl.n));
-      if (impl.ngrams.insert(last_n.value(), static_cast<uint32_t>(impl.entries.size()))) impl.entries.push_back({number, first});
+      if (impl.ngrams.insert(last_n.value(), static_cast<uint32_t>(impl.entries.size())))
+        impl.entries.push_back({number, first});
     }
     return true;
   });
@@ -210,7 +213,8 @@ std::optional<NgramIndex::Match> NgramIndex::find(std::string_view text) const {
     last_three.push({hash, begin, end});
     if (!last_three.full()) return true;
     const uint32_t head = impl.beginnings.find(last_three.value());
-    for (uint32_t q = head == kEmpty ? kEmpty : impl.chain_heads[head]; q != kEmpty; q = impl.short_questions[q].next) {
+    for (uint32_t q = head == kEmpty ? kEmpty : impl.chain_heads[head]; q != kEmpty;
+         q = impl.short_questions[q].next) {
       const auto& item = impl.items[impl.short_questions[q].item];
       if (Impl::same_words(text, last_three.first_byte(), item, 0, item.starts.size())) {
         match = Match{item.words, &item.where};

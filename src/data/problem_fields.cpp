@@ -23,7 +23,9 @@ std::string field_of(const nlohmann::json& row, std::initializer_list<const char
   return "";
 }
 
-bool is_text(const nlohmann::json& row, const std::string& field) { return !field.empty() && row[field].is_string(); }
+bool is_text(const nlohmann::json& row, const std::string& field) {
+  return !field.empty() && row[field].is_string();
+}
 
 }  // namespace
 
@@ -42,14 +44,16 @@ std::optional<ProblemFields> recognise_fields(const nlohmann::json& row) {
   fields.answer = field_of(row, {"answer", "final_answer", "expected_answer", "gold", "target"});
   if (!fields.answer.empty()) {
     const auto& answer = row[fields.answer];
-    const bool marked = answer.is_string() && answer.get_ref<const std::string&>().find("####") != std::string::npos;
+    const bool marked =
+        answer.is_string() && answer.get_ref<const std::string&>().find("####") != std::string::npos;
     fields.form = marked ? "gsm8k" : "answer";
     fields.answer_after = marked ? "####" : "";
     return fields;
   }
   fields.answer = field_of(row, {"solution"});
   fields.form = "solution";
-  if (!is_text(row, fields.answer) || boxed_answer(row[fields.answer].get<std::string>()).empty()) return std::nullopt;
+  if (!is_text(row, fields.answer) || boxed_answer(row[fields.answer].get<std::string>()).empty())
+    return std::nullopt;
   return fields;
 }
 

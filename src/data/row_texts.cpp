@@ -13,10 +13,12 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kQuestionFields[] = {"question", "problem", "prompt", "instruction", "query", "input"};
-constexpr const char* kOtherFields[] = {"text",     "completion", "response", "output",        "answer",        "solution",
-                                        "reasoning", "thinking",   "content",  "code",          "test",          "canonical_solution",
-                                        "chosen",    "rejected",   "messages", "conversations", "conversation",  "test_list",
-                                        "generation", "generations", "system",  "reasoning_content"};
+constexpr const char* kOtherFields[] = {
+    "text",          "completion",         "response",  "output",     "answer",
+    "solution",      "reasoning",          "thinking",  "content",    "code",
+    "test",          "canonical_solution", "chosen",    "rejected",   "messages",
+    "conversations", "conversation",       "test_list", "generation", "generations",
+    "system",        "reasoning_content"};
 
 std::string lower(std::string text) {
   for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
@@ -75,7 +77,8 @@ std::string row_id(const json& row) {
 
 void read_rows(const std::filesystem::path& file, const std::function<void(const DataRow&)>& row) {
   if (file.extension() != ".json") {
-    read_jsonl_lines(file, [&](const JsonLine& line) { row({line.number, line.value, line.raw, line.part}); });
+    read_jsonl_lines(file,
+                     [&](const JsonLine& line) { row({line.number, line.value, line.raw, line.part}); });
   } else {
     read_json_array(file, row);
   }
@@ -87,16 +90,21 @@ void read_json_array(const std::filesystem::path& file, const std::function<void
     array = json::parse(read_file(file));
   } catch (const json::exception& error) {
     throw Error(cat(file.string(), ": not readable as JSON (", error.what(),
-                    "); accepted: one array of objects.\n  For one object per line use the ending .jsonl (kind: jsonl)."));
+                    "); accepted: one array of objects.\n  For one object per line use the ending .jsonl "
+                    "(kind: jsonl)."));
   }
   if (!array.is_array() || array.empty()) {
-    throw Error(cat(file.string(), ": holds ", array.is_array() ? "an empty array" : array.type_name(),
-                    "; accepted: one array of objects.\n  For one object per line use the ending .jsonl (kind: jsonl)."));
+    throw Error(cat(
+        file.string(), ": holds ", array.is_array() ? "an empty array" : array.type_name(),
+        "; accepted: one array of objects.\n  For one object per line use the ending .jsonl (kind: jsonl)."));
   }
   for (size_t i = 0; i < array.size(); ++i) {
-    if (!array[i].is_object()) throw Error(cat(file.string(), ": element ", i, " is ", array[i].type_name(), "; accepted: an object."));
+    if (!array[i].is_object())
+      throw Error(
+          cat(file.string(), ": element ", i, " is ", array[i].type_name(), "; accepted: an object."));
     const std::string raw = array[i].dump(-1, ' ', false, json::error_handler_t::replace);
-    row({static_cast<int64_t>(i), array[i], raw, static_cast<double>(i + 1) / static_cast<double>(array.size())});
+    row({static_cast<int64_t>(i), array[i], raw,
+         static_cast<double>(i + 1) / static_cast<double>(array.size())});
   }
 }
 

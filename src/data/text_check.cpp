@@ -40,12 +40,14 @@ TextCheckConfig TextCheckConfig::parse(const ConfigNode& node) {
       if (name == "held_out") {
         config.against_held_out = true;
       } else if (!std::filesystem::is_regular_file(name)) {
-        section.reject("against", "files that exist, or held_out", cat("There is no file ", name, "; paths begin at the working directory."));
+        section.reject("against", "files that exist, or held_out",
+                       cat("There is no file ", name, "; paths begin at the working directory."));
       } else {
         config.against.emplace_back(name);
       }
     }
-    if (against.empty()) section.reject("against", "at least one file, or held_out", "Nothing would be compared.");
+    if (against.empty())
+      section.reject("against", "at least one file, or held_out", "Nothing would be compared.");
     section.read("ngram", config.ngram, between<int64_t>(4, 100), "The paper's is 10.");
     section.reject_unknown_keys();
   }
@@ -56,7 +58,8 @@ TextCheckConfig TextCheckConfig::parse(const ConfigNode& node) {
   }
   node.read("own_names", config.own_names);
   if (!config.own_names.empty() && config.identity == Identity::kOff) {
-    node.reject("own_names", "own_names beside identity: drop or report", "They are the names that the identity filter allows.");
+    node.reject("own_names", "own_names beside identity: drop or report",
+                "They are the names that the identity filter allows.");
   }
   node.read("deduplicate", config.deduplicate);
   return config;
@@ -91,7 +94,8 @@ struct TextChecker::Impl {
   // The place where an equal row stands; nothing, and this one is remembered, when it is the first.
   std::optional<Seen> remember(const TextPlace& place, const std::vector<RowText>& texts) {
     if (files.empty() || files.back() != place.file) files.push_back(place.file);
-    const auto [known, is_new] = seen.try_emplace(key_of(texts), Seen{static_cast<uint32_t>(files.size() - 1), place.row, place.row_key});
+    const auto [known, is_new] = seen.try_emplace(
+        key_of(texts), Seen{static_cast<uint32_t>(files.size() - 1), place.row, place.row_key});
     return is_new ? std::nullopt : std::optional(known->second);
   }
 
@@ -110,7 +114,8 @@ struct TextChecker::Impl {
       Json json = finding(place, true, "contamination");
       json["field"] = text.field;
       json["ngram"] = match->ngram;
-      json["against"] = place_json(match->where->file, match->where->row_key, match->where->row, match->where->id);
+      json["against"] =
+          place_json(match->where->file, match->where->row_key, match->where->row, match->where->id);
       json["against"]["field"] = match->where->part;
       listener(json);
       return true;
@@ -147,17 +152,21 @@ struct TextChecker::Impl {
   }
 };
 
-TextChecker::TextChecker(const TextCheckConfig& config, Listener listener) : impl_(std::make_unique<Impl>(config, std::move(listener))) {
+TextChecker::TextChecker(const TextCheckConfig& config, Listener listener)
+    : impl_(std::make_unique<Impl>(config, std::move(listener))) {
   for (const auto& file : config.against) {
     const int64_t before = impl_->index.num_texts();
     read_rows(file, [&](const DataRow& row) {
       const char* row_key = file.extension() == ".json" ? "row" : "line";
       for (const auto& text : row_texts(row.value)) {
-        impl_->index.add({file.string(), row.line, row_id(row.value), text.field, row_key}, text.text, text.is_question);
+        impl_->index.add({file.string(), row.line, row_id(row.value), text.field, row_key}, text.text,
+                         text.is_question);
       }
     });
     if (impl_->index.num_texts() == before) {
-      throw Error(cat(file.string(), ": no row has a field with a text to compare with; accepted: question, problem, prompt, text, answer, "
+      throw Error(cat(file.string(),
+                      ": no row has a field with a text to compare with; accepted: question, problem, "
+                      "prompt, text, answer, "
                       "solution, test and the like."));
     }
   }
@@ -167,11 +176,14 @@ TextChecker::TextChecker(TextChecker&&) noexcept = default;
 
 void TextChecker::protect(const TextPlace& place, const std::vector<RowText>& texts) {
   if (impl_->config.against_held_out) {
-    for (const auto& text : texts) impl_->index.add({place.file, place.row, place.id, text.field, place.row_key}, text.text, text.is_question);
+    for (const auto& text : texts)
+      impl_->index.add({place.file, place.row, place.id, text.field, place.row_key}, text.text,
+                       text.is_question);
   }
   if (!impl_->config.deduplicate) return;
   std::vector<RowText> questions;
-  std::copy_if(texts.begin(), texts.end(), std::back_inserter(questions), [](const RowText& text) { return text.is_question; });
+  std::copy_if(texts.begin(), texts.end(), std::back_inserter(questions),
+               [](const RowText& text) { return text.is_question; });
   impl_->remember(place, questions);
 }
 
@@ -189,8 +201,9 @@ const TextCheckCounts& TextChecker::counts() const { return impl_->counts; }
 
 std::string TextChecker::describe_evaluation() const {
   const auto& index = impl_->index;
-  return cat(index.num_texts(), " evaluation texts: ", index.num_ngrams(), " different ", impl_->config.ngram, "-grams, ", index.num_short(),
-             " short questions matched whole, ", index.num_skipped(), " texts too short to be looked for");
+  return cat(index.num_texts(), " evaluation texts: ", index.num_ngrams(), " different ", impl_->config.ngram,
+             "-grams, ", index.num_short(), " short questions matched whole, ", index.num_skipped(),
+             " texts too short to be looked for");
 }
 
 std::string TextChecker::describe_counts() const {

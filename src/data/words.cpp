@@ -18,22 +18,22 @@ uint32_t to_small(uint32_t c) {
 }
 
 bool is_one_word(uint32_t c) {
-  return between(c, 0x4E00, 0x9FFF) || between(c, 0x3400, 0x4DBF) || between(c, 0x3041, 0x30FF) || between(c, 0xF900, 0xFAFF) ||
-         between(c, 0x20000, 0x3FFFF);
+  return between(c, 0x4E00, 0x9FFF) || between(c, 0x3400, 0x4DBF) || between(c, 0x3041, 0x30FF) ||
+         between(c, 0xF900, 0xFAFF) || between(c, 0x20000, 0x3FFFF);
 }
 
 // Punctuation, symbols and spaces beyond ASCII, by blocks.
 bool is_separator(uint32_t c) {
-  if (c == 0xAA || c == 0xB5 || c == 0xBA) return false;                    // letters among the symbols of Latin-1
-  if (between(c, 0x80, 0xBF) || c == 0xD7 || c == 0xF7) return true;        // Latin-1 controls and symbols
+  if (c == 0xAA || c == 0xB5 || c == 0xBA) return false;              // letters among the symbols of Latin-1
+  if (between(c, 0x80, 0xBF) || c == 0xD7 || c == 0xF7) return true;  // Latin-1 controls and symbols
   if (between(c, 0x2000, 0x206F) || between(c, 0x20A0, 0x20CF)) return true;  // general punctuation, currency
-  if (between(c, 0x2190, 0x2BFF)) return true;                              // arrows, mathematics, boxes, signs
+  if (between(c, 0x2190, 0x2BFF)) return true;  // arrows, mathematics, boxes, signs
   if (between(c, 0x3000, 0x303F) && c != 0x3005 && c != 0x3007) return true;  // CJK punctuation
   if (between(c, 0x2E00, 0x2E7F) || between(c, 0xFE30, 0xFE4F) || between(c, 0xFE50, 0xFE6F)) return true;
   if (between(c, 0xE000, 0xF8FF) || between(c, 0xFE00, 0xFE0F) || c == 0xFEFF) return true;
   if (between(c, 0x1F000, 0x1FAFF) || c == 0x1680 || c == kNoCharacter) return true;  // pictures
-  return between(c, 0xFF00, 0xFFEF) && !between(c, 0xFF10, 0xFF19) && !between(c, 0xFF21, 0xFF3A) && !between(c, 0xFF41, 0xFF5A) &&
-         !between(c, 0xFF66, 0xFFDC);
+  return between(c, 0xFF00, 0xFFEF) && !between(c, 0xFF10, 0xFF19) && !between(c, 0xFF21, 0xFF3A) &&
+         !between(c, 0xFF41, 0xFF5A) && !between(c, 0xFF66, 0xFFDC);
 }
 
 void append_utf8(std::string& out, uint32_t c) {
@@ -56,8 +56,9 @@ void append_utf8(std::string& out, uint32_t c) {
 
 // What the typographic form of a sign stands for; 0 for white space, which is left out.
 uint32_t plain_sign(uint32_t c) {
-  if (c == ' ' || between(c, '\t', '\r') || c == 0x85 || c == 0xA0 || c == 0x1680 || between(c, 0x2000, 0x200B) || c == 0x2028 ||
-      c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000 || c == 0xFEFF) {
+  if (c == ' ' || between(c, '\t', '\r') || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+      between(c, 0x2000, 0x200B) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000 ||
+      c == 0xFEFF) {
     return 0;
   }
   if (between(c, 0x2018, 0x201B)) return '\'';
@@ -95,7 +96,8 @@ Character character_at(std::string_view text, size_t at) {
   if (code < 0x80) {
     c.kind = words_detail::kAscii[code] > 1 ? CharacterClass::kLetter : CharacterClass::kSeparator;
   } else if (is_one_word(code)) {
-    c.kind = code == 0x30FB ? CharacterClass::kSeparator : CharacterClass::kWord;  // the middle dot of Katakana
+    c.kind =
+        code == 0x30FB ? CharacterClass::kSeparator : CharacterClass::kWord;  // the middle dot of Katakana
   } else {
     c.kind = is_separator(code) ? CharacterClass::kSeparator : CharacterClass::kLetter;
   }

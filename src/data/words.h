@@ -9,9 +9,10 @@ namespace r1 {
 
 /// How texts are cut into words before they are compared: what n-grams are made of.
 ///
-///   word        a run of letters and digits of any script; each Han, Hiragana or Katakana character is a word by itself
-///   no word     white space, punctuation, symbols, control characters, and bytes that are no UTF-8: they only separate
-///   case        ASCII, Latin-1, Greek and Cyrillic capitals count as their small letters, full-width ASCII as ASCII
+///   word        a run of letters and digits of any script; each Han, Hiragana or Katakana character is a
+///   word by itself no word     white space, punctuation, symbols, control characters, and bytes that are no
+///   UTF-8: they only separate case        ASCII, Latin-1, Greek and Cyrillic capitals count as their small
+///   letters, full-width ASCII as ASCII
 ///
 /// So "$\frac{1}{2}$ of Tom's" has the words frac 1 2 of tom s.
 
@@ -47,8 +48,8 @@ constexpr uint64_t mix(uint64_t h) {  // the finaliser of SplitMix64
 
 }  // namespace words_detail
 
-/// Calls word(hash, begin, end) for each word of `text`: 64 bits of its folded characters, and its bytes text[begin..end).
-/// `word` returns false to stop.
+/// Calls word(hash, begin, end) for each word of `text`: 64 bits of its folded characters, and its bytes
+/// text[begin..end). `word` returns false to stop.
 template <typename Word>
 void for_each_word(std::string_view text, const Word& word) {
   constexpr uint64_t kStart = 0xCBF29CE484222325ULL, kMultiplier = 0x9E3779B97F4A7C15ULL;
@@ -92,8 +93,9 @@ void for_each_word(std::string_view text, const Word& word) {
 /// One word as it is compared: "TOM" and "ＴＯＭ" are "tom".
 std::string folded_word(std::string_view word);
 
-/// What two texts are repeats of each other by: small letters as above, without white space, typographic quotes and
-/// dashes as ASCII. Symbols stay: "x + 1" and "x - 1" differ. Bytes that are no UTF-8 stay as they are.
+/// What two texts are repeats of each other by: small letters as above, without white space, typographic
+/// quotes and dashes as ASCII. Symbols stay: "x + 1" and "x - 1" differ. Bytes that are no UTF-8 stay as they
+/// are.
 std::string comparable(std::string_view text);
 
 }  // namespace r1

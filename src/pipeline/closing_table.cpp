@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "r1/pipeline/cost.h"
 #include "r1/util/strings.h"
 
 namespace r1::pipeline {
@@ -130,7 +131,7 @@ std::string closing_table(const RunConfig& config, const RunDirectory& directory
   }
   const auto path = directory.path();
   if (const auto table = table_by_stage(config, directory); !table.empty()) out += table + "\n";
-  out += cat("all stages ", human_seconds(total), "\n\nmetrics      ", (path / "metrics.jsonl").string(), "\nTensorBoard  ",
+  out += cat("all stages ", human_seconds(total), "\n\n", cost_table(cost_summary(directory.path())), "\nmetrics      ", (path / "metrics.jsonl").string(), "\nTensorBoard  ",
              (path / "tb").string(), "\nsamples      ", (path / "rollouts").string(), "/<stage>/step-*.jsonl.zst\nweights      ",
              (path / "checkpoints" / last_weights / "latest").string(), " (a Hugging Face directory)\n");
   return out;

@@ -19,6 +19,7 @@ class ExportStage : public train::Stage {
   nlohmann::json checkpoint_state() const override { return {{"step", step_}, {"wrote", wrote_}}; }
   void restore(const train::CheckpointReader& reader) override;
   nlohmann::json summary() const override { return {{"steps", step_}, {"wrote", wrote_}}; }
+  train::Usage usage() const override { return {}; }  // its seconds are the ledger's `other`
 
  private:
   ModelTransfer transfer_;

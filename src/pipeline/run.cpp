@@ -11,10 +11,13 @@
 #include "closing_table.h"
 #include "export_stage.h"
 #include "kernels/parallel.h"
+#include "r1/pipeline/ledger.h"
+#include "r1/pipeline/plan.h"
 #include "r1/train/eval_stage.h"
 #include "r1/train/stage_loop.h"
 #include "r1/util/error.h"
 #include "r1/util/log.h"
+#include "r1/util/progress.h"
 #include "r1/util/random.h"
 #include "r1/util/strings.h"
 #include "run_directory.h"
@@ -37,11 +40,11 @@ const std::vector<Problem>& held_out_of(const RunData& data) {
 }
 
 void load_texts(const TextSourceConfig& source, RunData& data) {
-  if (source.checks.any()) {
-    auto examples = source.file.empty() ? std::vector<TextExample>{} : read_text_examples(source.file);
-    if (source.file.empty()) TextChecker(source.checks, {});  // its files are read once to see that they can be
-    else data.checked[&source] = check_texts(source.checks, source.file.string(), std::move(examples), held_out_of(data));
-  } else if (!source.file.empty() && !data.texts.contains(source.file)) {
+  if (source.file.empty()) {
+    TextChecker(source.checks, {});  // texts of a stage come later; that the evaluation files can be read is seen now
+  } else if (source.checks.any()) {
+    data.checked[&source] = check_texts(source.checks, source.file.string(), read_text_examples(source.file), held_out_of(data));
+  } else if (!data.texts.contains(source.file)) {
     data.texts[source.file] = read_text_examples(source.file);
   }
 }
@@ -60,40 +63,51 @@ RunData load_data(const RunConfig& config) {
   return data;
 }
 
+// Texts in an endless order, and how many different ones there are; 0 when they are generated.
+struct Texts {
+  train::TextSource at;
+  int64_t count = 0;
+};
+
 // `findings`: what the source's checks found is added.
-train::TextSource make_source(const RunConfig& config, const TextSourceConfig& source, const std::string& stage,
-                              const std::filesystem::path& run_dir, const RunData& data, std::vector<nlohmann::ordered_json>& findings) {
+Texts make_source(const RunConfig& config, const TextSourceConfig& source, const std::string& stage, const std::filesystem::path& run_dir,
+                  const RunData& data, std::vector<nlohmann::ordered_json>& findings) {
   if (source.worked) {
     const auto corpus = std::make_shared<WorkedArithmetic>(std::get<ArithmeticConfig>(config.problems->source), *source.worked, config.seed);
-    return [corpus](int64_t i) { return corpus->document(i).text; };
+    return {[corpus](int64_t i) { return corpus->document(i).text; }, 0};
   }
-  if (source.checks.any()) {
+  std::vector<TextExample> examples;
+  if (!source.checks.any()) {
+    examples = source.stage.empty() ? data.texts.at(source.file) : read_text_folder(run_dir / "data" / source.stage);
+  } else {
     auto checked = source.stage.empty() ? data.checked.at(&source)
                                         : check_texts(source.checks, "stage " + source.stage, read_text_folder(run_dir / "data" / source.stage),
                                                       held_out_of(data));
     findings.insert(findings.end(), checked.findings.begin(), checked.findings.end());
-    return train::shuffled_texts(std::move(checked.examples), config.seed, stage);
+    examples = std::move(checked.examples);
   }
-  auto examples = source.stage.empty() ? data.texts.at(source.file) : read_text_folder(run_dir / "data" / source.stage);
-  return train::shuffled_texts(std::move(examples), config.seed, stage);
+  const auto count = static_cast<int64_t>(examples.size());
+  return {train::shuffled_texts(std::move(examples), config.seed, stage), count};
 }
 
 // Text i of a mixture: its source is drawn by weight, and the source gives its own text i.
-train::TextSource make_texts(const RunConfig& config, const TextDataConfig& data, const std::string& stage,
-                             const std::filesystem::path& run_dir, const RunData& loaded) {
-  std::vector<train::TextSource> sources;
+Texts make_texts(const RunConfig& config, const TextDataConfig& data, const std::string& stage, const std::filesystem::path& run_dir,
+                 const RunData& loaded) {
+  std::vector<Texts> sources;
   std::vector<double> weights;
   std::vector<nlohmann::ordered_json> findings;
   bool checked = false;
+  int64_t count = 0;
   for (const auto& source : data.sources) {
     sources.push_back(make_source(config, source, stage, run_dir, loaded, findings));
     weights.push_back(source.weight);
     checked = checked || source.checks.any();
+    count += sources.back().count;
   }
   if (checked) write_findings(run_dir, stage, findings);
   if (sources.size() == 1) return sources[0];
   const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
-  return [sources, weights, total, seed = config.seed, id = stage_id(stage.c_str())](int64_t i) {
+  const auto drawn = [sources, weights, total, seed = config.seed, id = stage_id(stage.c_str())](int64_t i) {
     double rest = total * draw_uniform({.seed = seed,
                                         .stream = Stream::kMixture,
                                         .stage = id,
@@ -101,8 +115,9 @@ train::TextSource make_texts(const RunConfig& config, const TextDataConfig& data
                                         .prompt = static_cast<uint32_t>(i)});
     size_t s = 0;
     while (s + 1 < sources.size() && rest >= weights[s]) rest -= weights[s++];
-    return sources[s](i);
+    return sources[s].at(i);
   };
+  return {drawn, count};
 }
 
 // The last checkpoint of a finished stage. An older one will not do: the run would go on from other weights than the
@@ -125,8 +140,10 @@ std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const RunDirec
   if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) {
     std::optional<train::Evaluator> evaluator;
     if (text->config.eval) evaluator.emplace(*text->config.eval, Reward(*entry.reward), data.problems->eval);
-    return std::make_unique<train::TextStage>(context, text->config, make_texts(config, text->data, entry.name, context.run_dir, data),
-                                              std::move(evaluator));
+    const auto texts = make_texts(config, text->data, entry.name, context.run_dir, data);
+    auto settings = text->config;
+    settings.resolve_epochs(static_cast<double>(texts.count));
+    return std::make_unique<train::TextStage>(context, settings, texts.at, std::move(evaluator));
   }
   if (const auto* rejection = std::get_if<train::RejectionConfig>(&entry.config)) {
     return std::make_unique<train::RejectionStage>(context, *rejection, Reward(*entry.reward), *data.problems);
@@ -190,7 +207,15 @@ bool inputs_differ(const std::vector<std::string>& before, const std::vector<std
   return outputs(before) != outputs(now);
 }
 
-void run_stages(const RunConfig& config, const RunData& data, const RunDirectory& directory, bool resumed, const std::string& until) {
+bool uses_activation_checkpointing(const StageEntry& entry) {
+  if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) return text->config.update.activation_checkpointing;
+  if (const auto* grpo = std::get_if<train::GrpoStageConfig>(&entry.config)) return grpo->update.activation_checkpointing;
+  const auto* reward = std::get_if<RewardModelEntry>(&entry.config);
+  return reward != nullptr && reward->config.update.activation_checkpointing;
+}
+
+void run_stages(const RunConfig& config, const RunData& data, const RunDirectory& directory, bool resumed, const std::string& until,
+                Ledger& ledger) {
   if (config.threads > 0) {
     torch::set_num_threads(static_cast<int>(config.threads));
     kernels::set_num_threads(static_cast<int>(config.threads));
@@ -217,16 +242,22 @@ void run_stages(const RunConfig& config, const RunData& data, const RunDirectory
       directory.set_aside(entry.name);
     }
     directory.begin_stage(entry.name, settings);
+    ledger.begin_stage(entry.name, model::FlopShape::of(entry.model.config), uses_activation_checkpointing(entry));
+    const double load_start_s = monotonic_s();
     model::Transformer model(entry.model.config);
     load_start(config, directory, entry, model);
     train::StageContext context{entry.name, directory.path(), config.seed, model, tokenizer, true};
     const auto stage = make_stage(config, directory, entry, context, data);
-    auto summary = train::run_stage(*stage, context, {config.checkpoint, resumed});
+    train::Usage loaded;
+    loaded.load_s = monotonic_s() - load_start_s;
+    ledger.add(0, loaded, true);
+    auto summary = train::run_stage(*stage, context, {config.checkpoint, resumed, [&](int64_t step, const train::Usage& spent) { ledger.add(step, spent); }});
     summary["settings"] = settings;
     summary["output"] = output_hash(directory.path(), entry);
     directory.finish_stage(entry.name, summary);
     if (entry.name == until) break;
   }
+  ledger.add_up();
   std::printf("%s", closing_table(config, directory).c_str());
   std::fflush(stdout);
 }
@@ -301,7 +332,8 @@ std::string describe_states(const RunConfig& config, const std::string& from, co
   return text;
 }
 
-void run_from(const RunConfig& config, const std::string& from, const std::string& command_line, const std::string& until) {
+void run_from(const RunConfig& config, const std::string& from, const std::string& command_line, const std::string& until, double already_s) {
+  const double start_s = monotonic_s();
   require_stage(config, from, "--from");
   require_stage(config, until, "--until");
   const auto directory = RunDirectory::open(config.run_dir, command_line);
@@ -330,19 +362,23 @@ void run_from(const RunConfig& config, const std::string& from, const std::strin
     if (directory.finished_stage(name) || !directory.begun_with(name).empty()) directory.set_aside(name);
   }
   directory.replace_config(config);
-  run_stages(config, data, directory, true, until);
+  Ledger ledger(directory.path(), config.cost, already_s + monotonic_s() - start_s);
+  run_stages(config, data, directory, true, until, ledger);
 }
 
-void run(const RunConfig& config, const std::string& command_line, const std::string& until) {
+void run(const RunConfig& config, const std::string& command_line, const std::string& until, double already_s) {
+  const double start_s = monotonic_s();
   require_stage(config, until, "--until");
   RunDirectory::require_new(config);  // before the data is read, which may take long
   const auto data = load_data(config);
   const auto directory = RunDirectory::create(config, command_line);
-  run_stages(config, data, directory, false, until);
+  Ledger ledger(directory.path(), config.cost, already_s + monotonic_s() - start_s);
+  run_stages(config, data, directory, false, until, ledger);
 }
 
 void resume(const std::filesystem::path& run_dir, const std::vector<std::string>& overrides, bool allow_changes,
-            const std::string& command_line, const std::string& until) {
+            const std::string& command_line, const std::string& until, double already_s) {
+  const double start_s = monotonic_s();
   const auto directory = RunDirectory::open(run_dir, command_line);
   const auto before = ConfigNode::load(run_dir / "config.yaml");
   auto config = RunConfig::load(run_dir / "config.yaml", overrides);
@@ -374,7 +410,9 @@ void resume(const std::filesystem::path& run_dir, const std::vector<std::string>
     for (const auto& line : matters) log_warning("changed, and results will differ from the unbroken run: " + line);
     directory.replace_config(config);
   }
-  run_stages(config, load_data(config), directory, true, until);
+  const auto data = load_data(config);
+  Ledger ledger(directory.path(), config.cost, already_s + monotonic_s() - start_s);
+  run_stages(config, data, directory, true, until, ledger);
 }
 
 }  // namespace r1::pipeline

@@ -10,21 +10,30 @@
 namespace r1::pipeline {
 namespace {
 
-ModelSource parse_model(ConfigNode node) {
+ModelSource parse_model(ConfigNode node, LoadFor purpose) {
   ModelSource m;
   if (!node.has("path")) {
     m.config = model::ModelConfig::parse(node);
     return m;
   }
   node.read("path", m.path);
+  std::filesystem::path shape;
+  node.read("shape", shape);
   for (const auto& key : node.keys()) {
-    if (key != "path") {
+    if (key != "path" && key != "shape") {
       node.reject(key, "nothing beside model.path: the shape is read from the weights",
                   "Remove this key, or model.path to begin with new weights.");
     }
   }
+  if (purpose == LoadFor::kPlan && !shape.empty()) {
+    if (!std::filesystem::exists(shape)) node.reject("shape", "a file of configs/models/ that exists", "Relative paths begin at the working directory.");
+    m.shape = ModelShape::load(shape);
+    m.config = m.shape->as_config();
+    return m;
+  }
   if (!std::filesystem::exists(m.path)) {
-    node.reject("path", "a Hugging Face folder or a .gguf file that exists", "Relative paths begin at the working directory.");
+    node.reject("path", "a Hugging Face folder or a .gguf file that exists",
+                shape.empty() ? "Relative paths begin at the working directory." : "Put the weights there; `r1 plan` needs none.");
   }
   m.config = model::open_weights(m.path)->config();
   return m;
@@ -43,7 +52,9 @@ void parse_tokenizer(ConfigNode node, RunConfig& c) {
 }
 
 // The vocabulary's size and special tokens, where the shape left them open; throws when the vocabulary does not fit.
-void fit_to_tokenizer(ModelSource& m, const Tokenizer& tokenizer, const std::string& where_tokenizer, const std::string& where_model) {
+void fit_to_tokenizer(ModelSource& m, const std::optional<Tokenizer>& known, const std::string& where_tokenizer, const std::string& where_model) {
+  if (m.shape || !known) return;  // only planned
+  const auto& tokenizer = *known;
   if (m.config.vocab_size == 0) {
     m.config.vocab_size = tokenizer.vocab_size();
     if (tokenizer.bos_id()) m.config.bos_token_id = *tokenizer.bos_id();
@@ -115,7 +126,7 @@ TextDataConfig parse_text_data(ConfigNode node, const RunConfig& c) {
 }
 
 // `from:` and the model that the stage works on.
-void parse_start(ConfigNode node, const RunConfig& c, const Tokenizer& tokenizer, StageEntry& entry) {
+void parse_start(ConfigNode node, const RunConfig& c, const std::optional<Tokenizer>& tokenizer, LoadFor purpose, StageEntry& entry) {
   for (const auto& stage : c.stages) {
     if (stage.makes_weights()) entry.from = stage.name;
   }
@@ -137,12 +148,13 @@ void parse_start(ConfigNode node, const RunConfig& c, const Tokenizer& tokenizer
       node.reject("model", "no model where the weights come from a stage", cat("Write from: base, or leave model out."));
     }
     entry.model.config = find_stage(c, entry.from)->model.config;
+    entry.model.shape = find_stage(c, entry.from)->model.shape;
     return;
   }
   entry.model = c.base;
   if (node.has("model")) {
     const auto section = node.child("model");
-    entry.model = parse_model(section);
+    entry.model = parse_model(section, purpose);
     fit_to_tokenizer(entry.model, tokenizer, c.source.where("tokenizer"), node.where("model"));
   }
 }
@@ -185,7 +197,7 @@ ExportEntry parse_export(ConfigNode node) {
   return entry;
 }
 
-StageEntry parse_stage(ConfigNode node, const RunConfig& c, const Tokenizer& tokenizer) {
+StageEntry parse_stage(ConfigNode node, const RunConfig& c, const std::optional<Tokenizer>& tokenizer, LoadFor purpose) {
   StageEntry entry;
   node.require("name", entry.name);
   if (entry.name.empty() || entry.name == "base" ||
@@ -193,7 +205,8 @@ StageEntry parse_stage(ConfigNode node, const RunConfig& c, const Tokenizer& tok
     node.reject("name", "lower-case letters, digits, '_' and '-', and not `base`", "It names folders and metrics.");
   }
   node.require("kind", entry.kind, one_of({"pretrain", "sft", "grpo", "rejection_sample", "reward_model", "distill", "eval", "export"}));
-  parse_start(node, c, tokenizer, entry);
+  parse_start(node, c, tokenizer, purpose, entry);
+  entry.plan = StageAssumptions::parse(node.child("plan"));
   const bool samples = entry.kind == "grpo" || entry.kind == "rejection_sample" || entry.kind == "eval";
   if (samples || node.has("eval")) {
     const std::string key = samples ? "kind" : "eval", what = samples ? entry.kind : "evaluation";
@@ -234,6 +247,11 @@ StageEntry parse_stage(ConfigNode node, const RunConfig& c, const Tokenizer& tok
     node.reject("data", "a section with kind jsonl, arithmetic_worked, stage or mixture", "A text stage needs texts.");
   }
   text.data = parse_text_data(node.child("data"), c);
+  if (text.config.epochs > 0) {
+    for (const auto& source : text.data.sources) {
+      if (source.worked) node.reject("epochs", "steps, where texts are generated without end", "Write steps instead of epochs.");
+    }
+  }
   entry.config = text;
   return entry;
 }
@@ -252,9 +270,11 @@ void check_across(const RunConfig& c) {
       c.source.reject("pipeline", "stages of different names", cat("'", stage.name, "' is there twice."));
     }
     const auto* sampling = sampling_of(stage);
-    if (sampling != nullptr && sampling->max_completion_tokens >= stage.model.config.max_positions) {
+    int64_t longest = sampling == nullptr ? 0 : sampling->max_completion_tokens;
+    if (const auto* grpo = std::get_if<train::GrpoStageConfig>(&stage.config)) longest = std::max(longest, grpo->longer.max_completion_tokens);
+    if (longest >= stage.model.config.max_positions) {
       throw Error(cat(c.source.where("pipeline"), ": stage '", stage.name, "' has max_completion_tokens ",
-                      sampling->max_completion_tokens, ", the model's context is ", stage.model.config.max_positions,
+                      longest, ", the model's context is ", stage.model.config.max_positions,
                       " tokens; accepted: less than that, with room for the prompt.\n  Lower sampling.max_completion_tokens "
                       "or raise model.max_positions."));
     }
@@ -272,7 +292,7 @@ StageEntry::Output StageEntry::output() const {
   return Output::kWeights;
 }
 
-RunConfig RunConfig::load(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+RunConfig RunConfig::load(const std::filesystem::path& file, const std::vector<std::string>& overrides, LoadFor purpose) {
   RunConfig c;
   c.source = ConfigNode::load(file, overrides);
   const auto& node = c.source;
@@ -285,15 +305,18 @@ RunConfig RunConfig::load(const std::filesystem::path& file, const std::vector<s
   c.seed = static_cast<uint64_t>(seed);
   node.read("threads", c.threads, between<int64_t>(0, 1024));
   if (!node.has("model")) node.reject("model", "a section with path, or with the shape of a new model", "See configs/tiny/r1_zero.yaml.");
-  c.base = parse_model(node.child("model"));
+  c.base = parse_model(node.child("model"), purpose);
   parse_tokenizer(node.child("tokenizer"), c);
   if (node.has("problems")) c.problems = ProblemsConfig::parse(node.child("problems"));
   if (node.has("reward")) c.reward = RewardConfig::parse(node.child("reward"));
   c.checkpoint = train::CheckpointPolicy::parse(node.child("checkpoint"));
-  const auto tokenizer = c.load_tokenizer();
+  c.cost = CostConfig::parse(node.child("cost"));
+  c.plan = PlanConfig::parse(node.child("plan"));
+  std::optional<Tokenizer> tokenizer;
+  if (purpose == LoadFor::kRun || !c.characters.empty() || std::filesystem::exists(c.tokenizer_path)) tokenizer = c.load_tokenizer();
   fit_to_tokenizer(c.base, tokenizer, c.source.where("tokenizer"), c.source.where("model"));
   if (!node.has("pipeline")) node.reject("pipeline", "a list of stages, each with name and kind", "See configs/tiny/r1_zero.yaml.");
-  for (const auto& stage : node.children("pipeline")) c.stages.push_back(parse_stage(stage, c, tokenizer));
+  for (const auto& stage : node.children("pipeline")) c.stages.push_back(parse_stage(stage, c, tokenizer, purpose));
   if (c.stages.empty()) node.reject("pipeline", "at least one stage", "See configs/tiny/r1_zero.yaml.");
   node.reject_unknown_keys();
   check_across(c);

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -72,12 +73,28 @@ class Process {
 
 void pause_s(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
 
-bool checkpoint_is_being_written(const path& run_dir) {
+// By the process that began at `since`: what a killed one left half-written is older.
+bool checkpoint_is_being_written(const path& run_dir, std::filesystem::file_time_type since) {
   std::error_code error;
   for (std::filesystem::recursive_directory_iterator it(run_dir / "checkpoints", error), end; !error && it != end; it.increment(error)) {
-    if (it->path().filename().string().ends_with(".partial")) return true;
+    if (!it->path().filename().string().ends_with(".partial")) continue;
+    std::error_code gone;
+    if (it->last_write_time(gone) > since && !gone) return true;
   }
   return false;
+}
+
+// The stage that has begun and is not complete; empty between stages and before the first.
+std::string stage_at_work(const path& run_dir) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(run_dir / "stages", error)) {
+    const auto name = entry.path().filename().string();
+    const std::string_view begun = ".begun.json";
+    if (!name.ends_with(begun)) continue;
+    const auto stage = name.substr(0, name.size() - begun.size());
+    if (!std::filesystem::exists(run_dir / "stages" / (stage + ".json"))) return stage;
+  }
+  return "";
 }
 
 [[noreturn]] void fail_run(const path& log, int code) {
@@ -86,6 +103,7 @@ bool checkpoint_is_being_written(const path& run_dir) {
 
 struct Kills {
   int64_t total = 0, in_checkpoint = 0;
+  std::map<std::string, int64_t> by_stage;
 };
 
 // Runs to the end, killed on the way.
@@ -95,6 +113,7 @@ Kills run_killed(const VerifyResumeOptions& o, const path& run_dir, const path& 
   const std::vector<std::string> again{o.program.string(), "resume", run_dir.string()};
   Kills kills;
   while (true) {
+    const auto since = std::filesystem::file_time_type::clock::now();
     Process process(std::filesystem::exists(run_dir / "config.yaml") ? again : first, log);
     if (kills.total >= o.kills) {
       if (const int code = process.wait(); code != 0) fail_run(log, code);
@@ -102,23 +121,25 @@ Kills run_killed(const VerifyResumeOptions& o, const path& run_dir, const path& 
     }
     const auto i = static_cast<uint32_t>(kills.total);
     const bool in_checkpoint = i % 3 == 2;
-    // On average three quarters of the unbroken time over all attempts: the run moves on, and does not end before the last
-    // kill. Attempts that are killed before their first checkpoint cost nothing but time.
-    const double moment = draw_uniform({.seed = o.seed, .stream = Stream::kTest, .sample = i}) * 1.5 * unbroken_s / static_cast<double>(o.kills);
+    // On average the unbroken time over all attempts: starting and what was lost take a part of it, so that the last kill
+    // comes late, but before the end.
+    const double moment = draw_uniform({.seed = o.seed, .stream = Stream::kTest, .sample = i}) * 2 * unbroken_s / static_cast<double>(o.kills);
     const double start_s = monotonic_s();
-    while (!process.ended() && (monotonic_s() - start_s < moment || (in_checkpoint && !checkpoint_is_being_written(run_dir)))) {
+    while (!process.ended() && (monotonic_s() - start_s < moment || (in_checkpoint && !checkpoint_is_being_written(run_dir, since)))) {
       pause_s(in_checkpoint && monotonic_s() - start_s >= moment ? 0.0002 : 0.01);
     }
     if (process.ended()) {
       if (const int code = process.wait(); code != 0) fail_run(log, code);
       return kills;
     }
-    const bool hit = checkpoint_is_being_written(run_dir);
+    const bool hit = checkpoint_is_being_written(run_dir, since);
     process.kill();
     ++kills.total;
     kills.in_checkpoint += hit ? 1 : 0;
-    std::printf("kill %2lld after %6.2f s%s\n", static_cast<long long>(kills.total), monotonic_s() - start_s,
-                hit ? ", while a checkpoint was written" : "");
+    const auto stage = stage_at_work(run_dir);
+    ++kills.by_stage[stage.empty() ? "between stages" : stage];
+    std::printf("kill %2lld after %6.2f s, %s%s\n", static_cast<long long>(kills.total), monotonic_s() - start_s,
+                stage.empty() ? "between stages" : ("in stage " + stage).c_str(), hit ? ", while a checkpoint was written" : "");
     std::fflush(stdout);
   }
 }
@@ -201,6 +222,7 @@ bool verify_resume(const VerifyResumeOptions& o) {
   const auto kills = run_killed(o, killed, o.work_dir / "killed.log", unbroken_s);
   std::printf("%lld kills, %lld of them while a checkpoint was written\n", static_cast<long long>(kills.total),
               static_cast<long long>(kills.in_checkpoint));
+  for (const auto& [stage, count] : kills.by_stage) std::printf("  %-24s %lld\n", stage.c_str(), static_cast<long long>(count));
   const bool metrics = compare_metrics(unbroken, killed), checkpoints = compare_checkpoints(unbroken, killed);
   std::printf("%s\n", metrics && checkpoints ? "the resumed run equals the unbroken run" : "the resumed run DIFFERS from the unbroken run");
   return metrics && checkpoints;

@@ -145,6 +145,10 @@ struct Engine::Run {
     const auto hidden = engine.model_->hidden_cached(token_tensor(ids), cache(), runs);
     const auto logits = engine.model_->logits(hidden.index_select(0, token_tensor(last_rows)));
     engine.stats_.prompt_tokens += static_cast<int64_t>(ids.size());
+    for (const auto& run : runs) {
+      engine.stats_.computed.attended += model::counts_of(1, 0, static_cast<double>(run.num_rows)).attended;
+    }
+    engine.stats_.computed += {static_cast<double>(ids.size()), static_cast<double>(groups.size()), 0};
     for (size_t i = 0; i < groups.size(); ++i) {
       groups[i].first_logits_V = logits[static_cast<int64_t>(i)];
       open.push_back(std::move(groups[i]));
@@ -279,6 +283,7 @@ struct Engine::Run {
       row_of.push_back(static_cast<int64_t>(ids.size()));
       ids.push_back(results[s.group].completions[static_cast<size_t>(s.sample)].tokens.back());
       ++s.length;
+      engine.stats_.computed += {1, 1, static_cast<double>(s.length)};
     }
     const auto logits = engine.model_->logits(engine.model_->hidden_cached(token_tensor(ids), cache(), runs));
     ++engine.stats_.decode_steps;

@@ -23,6 +23,16 @@ void EvalStage::restore(const CheckpointReader& reader) {
   evaluator_.restore(s.at("evaluations").at("rows"), s.at("evaluations").at("seconds"));
 }
 
+Usage EvalStage::usage() const {
+  const auto& stats = engine_.stats();
+  Usage u;
+  u.eval_s = evaluator_.seconds();
+  u.prompt_tokens = stats.prompt_tokens;
+  u.generated_tokens = stats.generated_tokens;
+  u.sampling = stats.computed;
+  return u;
+}
+
 nlohmann::json EvalStage::summary() const {
   return {{"steps", step_}, {"evaluations", evaluator_.rows()}, {"eval_seconds", evaluator_.seconds()}};
 }

@@ -123,10 +123,11 @@ EvalResult evaluate(rollout::Engine& engine, const Tokenizer& tokenizer, const R
   const int64_t at_once = std::max<int64_t>(1, kCompletionsAtOnce / samples);
   Tally tally(samples, answer_equality(reward));
   ScoringSeconds seconds;
+  const int64_t tokens_before = engine.stats().generated_tokens;
   for (int64_t first = 0; first < n; first += at_once) {
     const int64_t last = std::min(n, first + at_once);
     const auto progress = [&](int64_t done, int64_t) {
-      if (listener.progress) listener.progress(first * samples + done, n * samples);
+      if (listener.progress) listener.progress(first * samples + done, n * samples, engine.stats().generated_tokens - tokens_before);
     };
     for (const auto& group : sample_and_score(engine, tokenizer, reward, {problems.begin() + first, problems.begin() + last}, first,
                                               samples, sampling, origin, seconds, progress)) {

@@ -15,7 +15,8 @@ constexpr double kZ = 1.959963984540054;  // 97.5 % quantile of the normal distr
 
 double pass_at_k(int64_t n, int64_t c, int64_t k) {
   if (c < 0 || c > n || k < 1 || k > n) {
-    throw Error(cat("pass@", k, " of ", n, " samples with ", c, " right; accepted: 0 <= right <= samples and 1 <= k <= samples."));
+    throw Error(cat("pass@", k, " of ", n, " samples with ", c,
+                    " right; accepted: 0 <= right <= samples and 1 <= k <= samples."));
   }
   if (n - c < k) return 1;
   double all_wrong = 1;
@@ -26,7 +27,8 @@ double pass_at_k(int64_t n, int64_t c, int64_t k) {
 Interval wilson_interval(double p, double n) {
   if (n <= 0) return {};
   const double z2 = kZ * kZ;
-  const double centre = p + z2 / (2 * n), half = kZ * std::sqrt(p * (1 - p) / n + z2 / (4 * n * n)), scale = 1 + z2 / n;
+  const double centre = p + z2 / (2 * n), half = kZ * std::sqrt(p * (1 - p) / n + z2 / (4 * n * n)),
+               scale = 1 + z2 / n;
   return {std::max(0.0, (centre - half) / scale), std::min(1.0, (centre + half) / scale)};
 }
 
@@ -43,8 +45,9 @@ Estimate mean_over_problems(const std::vector<double>& values) {
   return {mean, wilson_interval(mean, mean * (1 - mean) * n * (n - 1) / squares)};
 }
 
-std::optional<size_t> majority_answer(const std::vector<std::string>& answers,
-                                      const std::function<bool(const std::string&, const std::string&)>& same) {
+std::optional<size_t> majority_answer(
+    const std::vector<std::string>& answers,
+    const std::function<bool(const std::string&, const std::string&)>& same) {
   struct Class {
     size_t first;
     int64_t votes;
@@ -55,11 +58,15 @@ std::optional<size_t> majority_answer(const std::vector<std::string>& answers,
     const auto known = std::find_if(classes.begin(), classes.end(), [&](const Class& c) {
       return answers[c.first] == answers[i] || same(answers[i], answers[c.first]);
     });
-    if (known == classes.end()) classes.push_back({i, 1});
-    else ++known->votes;
+    if (known == classes.end())
+      classes.push_back({i, 1});
+    else
+      ++known->votes;
   }
   if (classes.empty()) return std::nullopt;
-  return std::max_element(classes.begin(), classes.end(), [](const Class& a, const Class& b) { return a.votes < b.votes; })->first;
+  return std::max_element(classes.begin(), classes.end(),
+                          [](const Class& a, const Class& b) { return a.votes < b.votes; })
+      ->first;
 }
 
 }  // namespace r1::train

@@ -3,12 +3,29 @@
 
 namespace r1::train {
 
+LongerConfig LongerConfig::parse(ConfigNode node, const rollout::SamplingConfig& sampling) {
+  LongerConfig c;
+  if (node.keys().empty()) return c;
+  node.require("after_step", c.after_step, at_least<int64_t>(1), "It counts updates of this stage.");
+  node.require("max_completion_tokens", c.max_completion_tokens, above<int64_t>(sampling.max_completion_tokens),
+               "It takes the place of sampling.max_completion_tokens, which holds before.");
+  node.reject_unknown_keys();
+  return c;
+}
+
+rollout::SamplingConfig GrpoStageConfig::sampling_after(int64_t step) const {
+  auto out = sampling;
+  if (longer.after_step > 0 && step >= longer.after_step) out.max_completion_tokens = longer.max_completion_tokens;
+  return out;
+}
+
 GrpoStageConfig GrpoStageConfig::parse(ConfigNode node) {
   GrpoStageConfig c;
   c.update = UpdateConfig::parse(node);
   c.loss = algo::GrpoLossConfig::parse(node.child("loss"));
   c.advantage = algo::AdvantageConfig::parse(node.child("advantage"));
   c.sampling = rollout::SamplingConfig::parse(node.child("sampling"));
+  c.longer = LongerConfig::parse(node.child("longer"), c.sampling);
   c.engine = rollout::EngineConfig::parse(node.child("rollout"));
   c.eval = EvalConfig::parse(node.child("eval"), c.sampling);
   node.require("steps", c.steps, at_least<int64_t>(1));
@@ -28,12 +45,6 @@ GrpoStageConfig GrpoStageConfig::parse(ConfigNode node) {
   }
   node.read("share_prompts", c.share_prompts);
   node.read("log_rollouts", c.log_rollouts);
-  if (c.steps % c.steps_per_rollout != 0) {
-    const int64_t low = c.steps / c.steps_per_rollout * c.steps_per_rollout;
-    node.reject("steps", cat("a multiple of steps_per_rollout, ", c.steps_per_rollout),
-                cat("Each rollout serves ", c.steps_per_rollout, " updates. Try ", low > 0 ? cat(low, " or ") : std::string(),
-                    low + c.steps_per_rollout, "."));
-  }
   if (c.sampling.rule.cuts() || c.sampling.rule.temperature == 0) {
     node.child("sampling").reject(
         c.sampling.rule.temperature == 0 ? "temperature"

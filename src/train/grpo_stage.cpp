@@ -52,13 +52,15 @@ void GrpoStage::replace_reference() {
 std::vector<GrpoStage::Sampled> GrpoStage::sample_and_score(int64_t num_prompts) {
   std::vector<Problem> problems;
   for (int64_t i = 0; i < num_prompts; ++i) problems.push_back(stream_.at(cursor_ + i));
+  const auto sampling = config_.sampling_after(step_);
   // The position in the data stream is the prompt's coordinate: unique in the stage, whatever the batch.
-  auto scored = train::sample_and_score(*engine_, context_.tokenizer, reward_, std::move(problems), cursor_, config_.group_size, config_.sampling,
+  auto scored = train::sample_and_score(*engine_, context_.tokenizer, reward_, std::move(problems), cursor_, config_.group_size, sampling,
                                  {context_.seed, stage_id(context_.stage.c_str()), static_cast<uint32_t>(step_)}, seconds_);
   cursor_ += num_prompts;
   if (config_.preference && (config_.preference->last_steps == 0 || step_ >= config_.steps - config_.preference->last_steps)) {
     const double start_s = monotonic_s();
-    preference_->add_part(scored, context_.tokenizer, config_.preference->stage, config_.preference->weight, config_.update.micro_batch_tokens);
+    reference_passes_ += preference_->add_part(scored, context_.tokenizer, config_.preference->stage, config_.preference->weight,
+                                               config_.update.micro_batch_tokens);
     seconds_.reward += monotonic_s() - start_s;
   }
   std::vector<Sampled> out;
@@ -77,7 +79,7 @@ std::vector<GrpoStage::Sampled> GrpoStage::sample_and_score(int64_t num_prompts)
       lengths_PG[p][g] = length;
     }
   }
-  rewards_PG += algo::soft_overlong_penalty(lengths_PG, config_.sampling.max_completion_tokens, config_.loss.overlong,
+  rewards_PG += algo::soft_overlong_penalty(lengths_PG, sampling.max_completion_tokens, config_.loss.overlong,
                                             torch::kDouble);
   const auto advantages_PG = algo::group_advantages(rewards_PG, config_.advantage, valid_PG);
   const auto mixed_P = algo::mixed_groups(rewards_PG.nan_to_num(0.0), valid_PG);
@@ -89,8 +91,8 @@ std::vector<GrpoStage::Sampled> GrpoStage::sample_and_score(int64_t num_prompts)
   return out;
 }
 
-std::vector<GrpoStage::Sampled> GrpoStage::collect(Metrics& metrics) {
-  const int64_t wanted = config_.prompts_per_step * config_.steps_per_rollout;
+std::vector<GrpoStage::Sampled> GrpoStage::collect(int64_t updates, Metrics& metrics) {
+  const int64_t wanted = config_.prompts_per_step * updates;
   std::vector<Sampled> sampled = sample_and_score(wanted);
   log_rollouts(sampled);
 
@@ -209,7 +211,10 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
     if (mask_truncated) {
       terms.mask_N = algo::mask_truncated(terms.mask_N, batch.sequence_M, torch::tensor(truncated, torch::kLong).to(torch::kBool));
     }
+    const auto counts = model::counts_of(batch.layout, batch.rows_M.size(0));
+    training_ += counts;
     if (!reference_.is_empty()) {
+      reference_passes_ += counts;
       const torch::NoGradGuard no_grad;
       const auto hidden = reference_->hidden(batch.tokens_N, batch.layout);
       terms.reference_logprobs_N =
@@ -266,11 +271,12 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
 Metrics GrpoStage::advance() {
   Metrics metrics;
   const double before[] = {seconds_.rollout, seconds_.reward, static_cast<double>(generated_tokens_), static_cast<double>(trained_tokens_)};
-  const auto sampled = collect(metrics);
+  const int64_t updates = std::min(config_.steps_per_rollout, config_.steps - step_);
+  const auto sampled = collect(updates, metrics);
   const double start_s = monotonic_s();
   const auto have = static_cast<int64_t>(sampled.size());
-  for (int64_t i = 0; i < config_.steps_per_rollout; ++i) {
-    const int64_t begin = have * i / config_.steps_per_rollout, end = have * (i + 1) / config_.steps_per_rollout;
+  for (int64_t i = 0; i < updates; ++i) {
+    const int64_t begin = have * i / updates, end = have * (i + 1) / updates;
     if (end > begin) {
       update(sampled, begin, end - begin, metrics);
     } else {
@@ -332,6 +338,21 @@ void GrpoStage::restore(const CheckpointReader& reader) {
   update_s_ = s.at("seconds")[2];
   largest_logprob_error_ = s.at("largest_logprob_error");
   evaluator_.restore(s.at("evaluations"), s.at("seconds")[3]);
+}
+
+Usage GrpoStage::usage() const {
+  const auto& stats = engine_->stats();
+  Usage u;
+  u.rollout_s = seconds_.rollout;
+  u.reward_s = seconds_.reward;
+  u.update_s = update_s_;
+  u.prompt_tokens = stats.prompt_tokens;
+  u.generated_tokens = stats.generated_tokens;
+  u.trained_tokens = trained_tokens_;
+  u.sampling = stats.computed;
+  u.reference = reference_passes_;
+  u.training = training_;
+  return u;
 }
 
 nlohmann::json GrpoStage::summary() const {

@@ -55,8 +55,9 @@ at::Tensor PreferenceModel::score(const PackedBatch& batch) const {
   return ops::linear(backbone_.ptr()->final_norm(hidden_SC), weight_1C_).squeeze(-1);
 }
 
-void PreferenceModel::add_part(std::vector<ScoredGroup>& groups, const Tokenizer& tokenizer, const std::string& name, double weight,
-                               int64_t max_tokens) const {
+model::PassCounts PreferenceModel::add_part(std::vector<ScoredGroup>& groups, const Tokenizer& tokenizer, const std::string& name,
+                                            double weight, int64_t max_tokens) const {
+  model::PassCounts computed;
   const torch::NoGradGuard no_grad;
   std::vector<TokenTree> trees;
   for (const auto& g : groups) {
@@ -67,6 +68,7 @@ void PreferenceModel::add_part(std::vector<ScoredGroup>& groups, const Tokenizer
   size_t first = 0;
   for (const auto& batch : pack_whole_trees(trees, max_tokens)) {
     const auto values_S = torch::sigmoid(score(batch)).to(torch::kDouble);
+    computed += model::counts_of(batch.layout, 0);
     size_t last = first;
     for (size_t s = 0; s < batch.members.size(); ++s) {
       const auto [tree, index] = batch.members[s];
@@ -78,6 +80,7 @@ void PreferenceModel::add_part(std::vector<ScoredGroup>& groups, const Tokenizer
     }
     first = last;
   }
+  return computed;
 }
 
 std::vector<PackedBatch> pack_whole_trees(const std::vector<TokenTree>& trees, int64_t max_tokens) {

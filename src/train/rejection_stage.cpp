@@ -172,6 +172,17 @@ void RejectionStage::restore(const CheckpointReader& reader) {
   seconds_ = {s.at("seconds")[0], s.at("seconds")[1]};
 }
 
+Usage RejectionStage::usage() const {
+  const auto& stats = engine_->stats();
+  Usage u;
+  u.rollout_s = seconds_.rollout;
+  u.reward_s = seconds_.reward;
+  u.prompt_tokens = stats.prompt_tokens;
+  u.generated_tokens = stats.generated_tokens;
+  u.sampling = stats.computed;
+  return u;
+}
+
 nlohmann::json RejectionStage::summary() const {
   return {{"steps", step_},
           {"problems", config_.prompts},

@@ -88,6 +88,7 @@ RewardModelStage::Pass RewardModelStage::run(const std::vector<PreferenceExample
   size_t first = 0;
   for (const auto& batch : pack_whole_trees(trees, config_.update.micro_batch_tokens)) {
     const auto scores_S = model_.score(batch);
+    (backward ? usage_.training : usage_.reference) += model::counts_of(batch.layout, 0);
     std::vector<float> sign_S;
     for (const auto& [tree, index] : batch.members) sign_S.push_back(signs[first + tree][index]);
     // Pairs: chosen and rejected are neighbours.
@@ -133,6 +134,8 @@ Metrics RewardModelStage::advance() {
   const auto judged = static_cast<double>(pass.judged);
   last_accuracy_ = pass.right / judged;
   const double seconds = monotonic_s() - start_s;
+  usage_.update_s += seconds;
+  usage_.trained_tokens += pass.tokens;
   last_tokens_per_s_ = static_cast<double>(pass.tokens) / seconds;
   return {{"loss", pass.loss},
           {"accuracy", last_accuracy_},
@@ -182,6 +185,8 @@ void RewardModelStage::restore(const CheckpointReader& reader) {
   evaluations_ = s.at("evaluations");
   eval_s_ = s.at("eval_seconds");
 }
+
+Usage RewardModelStage::usage() const { return usage_; }
 
 nlohmann::json RewardModelStage::summary() const {
   return {{"steps", step_},     {"trained_tokens", tokens_},          {"loss", last_loss_}, {"examples", examples_.train.size()},

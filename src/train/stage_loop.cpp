@@ -25,13 +25,49 @@ CheckpointContents contents_of(Stage& stage, const StageContext& context, double
   return contents;
 }
 
+// Tells the account what a stage has spent since it was told last.
+class Spending {
+ public:
+  Spending(const Stage& stage, const Account& account) : stage_(stage), account_(account) {}
+  /// Times a piece of the loop.
+  template <typename Work>
+  void timed(double Usage::*phase, const Work& work) {
+    const double start_s = monotonic_s();
+    work();
+    loop_.*phase += monotonic_s() - start_s;
+  }
+  /// The stage's sums have jumped to those of its checkpoint, which were told when they were spent.
+  void restored(double seconds) {
+    told_ = stage_.usage();
+    loop_.load_s += seconds;
+  }
+  void tell() {
+    if (!account_) return;
+    const auto now = stage_.usage();
+    auto spent = now - told_;
+    spent.eval_s += loop_.eval_s;
+    spent.checkpoint_s = loop_.checkpoint_s;
+    spent.load_s = loop_.load_s;
+    account_(stage_.steps_done(), spent);
+    told_ = now;
+    loop_ = {};
+  }
+
+ private:
+  const Stage& stage_;
+  const Account& account_;
+  Usage told_, loop_;
+};
+
 }  // namespace
 
 nlohmann::json run_stage(Stage& stage, StageContext& context, const StageLoopOptions& options) {
   const auto folder = context.run_dir / "checkpoints" / context.stage;
   double seconds_before = 0;
   int64_t saved_step = -1;
+  Spending spending(stage, options.account);
   if (options.resume) {
+    const double load_start_s = monotonic_s();
     std::vector<std::string> damaged;
     const auto found = newest_checkpoint(folder, &damaged);
     if (!found && !damaged.empty()) {
@@ -50,6 +86,7 @@ nlohmann::json run_stage(Stage& stage, StageContext& context, const StageLoopOpt
       saved_step = reader.step();
       log_info(cat("stage '", context.stage, "': going on after step ", reader.step(), " from ", found->path.string()));
     }
+    spending.restored(monotonic_s() - load_start_s);
   }
   const MetricsOptions metrics_options{context.stage, {}};
   auto metrics = options.resume ? MetricsWriter::open_resumed(context.run_dir, saved_step, metrics_options)
@@ -57,11 +94,12 @@ nlohmann::json run_stage(Stage& stage, StageContext& context, const StageLoopOpt
   const double start_s = monotonic_s();
   const auto elapsed = [&] { return seconds_before + monotonic_s() - start_s; };
   const auto save = [&] {
-    save_checkpoint(folder, contents_of(stage, context, elapsed()), options.checkpoint);
+    spending.timed(&Usage::checkpoint_s, [&] { save_checkpoint(folder, contents_of(stage, context, elapsed()), options.checkpoint); });
     saved_step = stage.steps_done();
   };
   const auto evaluate = [&] {
-    const auto figures = stage.evaluate_if_due();
+    Metrics figures;
+    spending.timed(&Usage::eval_s, [&] { figures = stage.evaluate_if_due(); });
     if (figures.empty()) return;
     metrics.write(stage.steps_done(), figures);
     std::string line = cat("stage '", context.stage, "' step ", stage.steps_done(), ":");
@@ -71,9 +109,11 @@ nlohmann::json run_stage(Stage& stage, StageContext& context, const StageLoopOpt
   std::optional<Progress> progress;
   if (context.show_progress) progress.emplace(context.stage, stage.total_steps());
   evaluate();
+  spending.tell();
   while (stage.steps_done() < stage.total_steps()) {
     if (const int signal = stop_signal(); signal != 0) {
       if (saved_step != stage.steps_done()) save();
+      spending.tell();
       throw Interrupted{signal};
     }
     const int64_t before = stage.steps_done();
@@ -84,8 +124,10 @@ nlohmann::json run_stage(Stage& stage, StageContext& context, const StageLoopOpt
     const int64_t every = options.checkpoint.every_steps;
     const bool due = every > 0 && stage.steps_done() / every != before / every;
     if (due || stage.steps_done() >= stage.total_steps()) save();
+    spending.tell();
   }
   if (saved_step != stage.steps_done()) save();
+  spending.tell();
   if (progress) progress->finish(stage.progress_note());
   auto summary = stage.summary();
   summary["seconds"] = elapsed();

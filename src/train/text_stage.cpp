@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "r1/train/batch.h"
@@ -16,15 +17,28 @@ TextStageConfig TextStageConfig::parse(ConfigNode node, bool pretrain) {
   TextStageConfig c;
   c.train_on_prompt = pretrain;
   c.update = UpdateConfig::parse(node);
-  node.require("steps", c.steps, at_least<int64_t>(1));
+  if (node.has("epochs")) {
+    node.read("epochs", c.epochs, above(0.0));
+    if (node.has("steps")) node.reject("epochs", "either steps or epochs", "Epochs become steps when the texts are counted.");
+    c.steps = 0;
+  } else {
+    node.require("steps", c.steps, at_least<int64_t>(1));
+  }
   node.read("texts_per_step", c.texts_per_step, at_least<int64_t>(1));
+  node.read("max_text_tokens", c.max_text_tokens, at_least<int64_t>(0), "0 takes the model's context.");
   node.read("train_on_prompt", c.train_on_prompt);
   if (node.has("eval")) {
     c.eval = EvalConfig::parse(node.child("eval"), {});
     c.engine = rollout::EngineConfig::parse(node.child("rollout"));
   }
-  if (c.update.schedule.total_steps == 0) c.update.schedule.total_steps = c.steps;
+  if (c.epochs == 0 && c.update.schedule.total_steps == 0) c.update.schedule.total_steps = c.steps;
   return c;
+}
+
+void TextStageConfig::resolve_epochs(double num_texts) {
+  if (epochs == 0) return;
+  steps = std::max<int64_t>(1, static_cast<int64_t>(std::ceil(epochs * num_texts / static_cast<double>(texts_per_step))));
+  if (update.schedule.total_steps == 0) update.schedule.total_steps = steps;
 }
 
 TextStage::TextStage(StageContext context, TextStageConfig config, TextSource texts, std::optional<Evaluator> evaluator)
@@ -43,6 +57,9 @@ Metrics TextStage::evaluate_if_due() {
   if (!evaluator_) return {};
   rollout::Engine engine(context_.model, context_.tokenizer, config_.engine);
   auto figures = evaluator_->if_due(engine, context_, step_, config_.steps);
+  usage_.prompt_tokens += engine.stats().prompt_tokens;
+  usage_.generated_tokens += engine.stats().generated_tokens;
+  usage_.sampling += engine.stats().computed;
   if (!figures.empty()) context_.model->release_packed();
   return figures;
 }
@@ -51,14 +68,17 @@ Metrics TextStage::advance() {
   const double start_s = monotonic_s();
   std::vector<TokenTree> trees;
   int64_t num_tokens = 0;
+  const int64_t context = context_.model->config().max_positions;
+  const int64_t max_tokens = config_.max_text_tokens > 0 ? std::min(config_.max_text_tokens, context) : context;
   for (int64_t i = 0; i < config_.texts_per_step; ++i) {
     const auto example = texts_(step_ * config_.texts_per_step + i);
-    trees.push_back(text_tokens(context_.tokenizer, example, config_.train_on_prompt, context_.model->config().max_positions));
+    trees.push_back(text_tokens(context_.tokenizer, example, config_.train_on_prompt, max_tokens));
     num_tokens += static_cast<int64_t>(trees.back().continuations[0].size());
   }
   optimizer_.zero_grad();
   double loss_sum = 0;
   for (const auto& batch : pack_micro_batches(trees, config_.update.micro_batch_tokens)) {
+    usage_.training += model::counts_of(batch.layout, batch.rows_M.size(0));
     const auto hidden = context_.model->hidden(batch.tokens_N, batch.layout);
     const auto [logprobs_M, entropy_M] = context_.model->logprobs(gather_rows(hidden, batch.rows_M), batch.targets_M, 1.0);
     const auto loss = -logprobs_M.sum() / static_cast<double>(num_tokens);
@@ -76,6 +96,8 @@ Metrics TextStage::advance() {
   tokens_ += num_tokens;
   last_loss_ = loss_sum;
   const double seconds = monotonic_s() - start_s;
+  usage_.update_s += seconds;
+  usage_.trained_tokens += num_tokens;
   last_tokens_per_s_ = static_cast<double>(num_tokens) / seconds;
   return {{"loss", loss_sum},
           {"lr", lr},
@@ -109,6 +131,8 @@ void TextStage::restore(const CheckpointReader& reader) {
     evaluator_->restore(done.at("rows"), done.at("seconds"));
   }
 }
+
+Usage TextStage::usage() const { return usage_; }
 
 nlohmann::json TextStage::summary() const {
   nlohmann::json summary{{"steps", step_}, {"trained_tokens", tokens_}, {"loss", last_loss_}};

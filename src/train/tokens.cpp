@@ -14,7 +14,7 @@ std::vector<int32_t> prompt_tokens(const Tokenizer& tokenizer, const std::string
   return ids;
 }
 
-TokenTree text_tokens(const Tokenizer& tokenizer, const TextExample& example, bool train_on_prompt, int64_t max_positions) {
+TokenTree text_tokens(const Tokenizer& tokenizer, const TextExample& example, bool train_on_prompt, int64_t max_tokens) {
   TokenTree tree;
   tree.prompt = prompt_tokens(tokenizer, example.prompt);
   auto completion = tokenizer.encode(example.completion);
@@ -27,9 +27,9 @@ TokenTree text_tokens(const Tokenizer& tokenizer, const TextExample& example, bo
     completion.assign(all.begin() + 1, all.end());
   }
   const auto length = static_cast<int64_t>(tree.prompt.size() + completion.size());
-  if (length > max_positions) {
-    throw Error(cat("a training text has ", length, " tokens; the model's context is ", max_positions,
-                    ". Shorten it, or leave it out: \"", example.prompt.substr(0, 60), "...\""));
+  if (length > max_tokens) {
+    throw Error(cat("a training text has ", length, " tokens; accepted: at most ", max_tokens,
+                    ", the model's context or max_text_tokens. Shorten it, or leave it out: \"", example.prompt.substr(0, 60), "...\""));
   }
   tree.continuations.push_back(std::move(completion));
   return tree;

@@ -11,8 +11,8 @@ namespace r1::train {
 std::vector<int32_t> prompt_tokens(const Tokenizer& tokenizer, const std::string& text);
 
 /// One training text: prompt, completion, EOS. With `train_on_prompt`, or without a prompt, everything after the first
-/// token is trained on. Throws Error when it is longer than `max_positions` or leaves nothing to predict from.
-TokenTree text_tokens(const Tokenizer& tokenizer, const TextExample& example, bool train_on_prompt, int64_t max_positions);
+/// token is trained on. Throws Error when it is longer than `max_tokens` or leaves nothing to predict from.
+TokenTree text_tokens(const Tokenizer& tokenizer, const TextExample& example, bool train_on_prompt, int64_t max_tokens);
 
 /// Rows of hidden_NC; the gradient of a row that is used several times is added in order.
 at::Tensor gather_rows(const at::Tensor& hidden_NC, const at::Tensor& rows_M);

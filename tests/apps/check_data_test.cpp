@@ -16,17 +16,22 @@ using r1::testing_support::slurp;
 using r1::testing_support::TempFolder;
 using testing_support::run_r1;
 
-constexpr const char* kQuestion = "Tom has 3 red apples and 4 green apples in his basket. How many apples does Tom have?";
+constexpr const char* kQuestion =
+    "Tom has 3 red apples and 4 green apples in his basket. How many apples does Tom have?";
 
 TEST(CheckDataCommand, KeepsReportsAndCounts) {
   const TempFolder folder;
-  const auto eval = folder.write("test.jsonl", std::string("{\"id\": \"t1\", \"question\": \"") + kQuestion + "\", \"answer\": 7}\n");
+  const auto eval = folder.write(
+      "test.jsonl", std::string("{\"id\": \"t1\", \"question\": \"") + kQuestion + "\", \"answer\": 7}\n");
   // Spaces and the order of members must come out as they went in.
   const std::string good = "{ \"prompt\":\"What is 1 + 1?\",   \"completion\": \"2\", \"b\": 1, \"a\": 2}";
-  const auto train = folder.write("train.jsonl", good + "\n\n{\"prompt\": \"what is 1+1?\", \"completion\": \"2\"}\n{\"prompt\": \"Q: " + kQuestion +
-                                                     "\", \"completion\": \"7\"}\n{\"prompt\": \"Who are you?\", \"completion\": \"I am ChatGPT.\", \"id\": 9}\n");
-  const auto r = run_r1({"check-data", train, "--against", eval, "--identity", "drop", "--deduplicate", "--out", folder / "kept.jsonl", "--report",
-                         folder / "dropped.jsonl"});
+  const auto train = folder.write(
+      "train.jsonl",
+      good + "\n\n{\"prompt\": \"what is 1+1?\", \"completion\": \"2\"}\n{\"prompt\": \"Q: " + kQuestion +
+          "\", \"completion\": \"7\"}\n{\"prompt\": \"Who are you?\", \"completion\": \"I am ChatGPT.\", "
+          "\"id\": 9}\n");
+  const auto r = run_r1({"check-data", train, "--against", eval, "--identity", "drop", "--deduplicate",
+                         "--out", folder / "kept.jsonl", "--report", folder / "dropped.jsonl"});
   ASSERT_EQ(r.exit_code, 0) << r.err;
   EXPECT_EQ(slurp(folder / "kept.jsonl"), good + "\n");
   std::vector<nlohmann::json> findings;
@@ -38,7 +43,8 @@ TEST(CheckDataCommand, KeepsReportsAndCounts) {
   EXPECT_EQ(findings[1]["reason"], "contamination");
   EXPECT_EQ(findings[1]["line"], 4);
   EXPECT_EQ(findings[1]["ngram"], "tom has 3 red apples and 4 green apples in");
-  EXPECT_EQ(findings[1]["against"], (nlohmann::json{{"file", eval.string()}, {"line", 1}, {"id", "t1"}, {"field", "question"}}));
+  EXPECT_EQ(findings[1]["against"],
+            (nlohmann::json{{"file", eval.string()}, {"line", 1}, {"id", "t1"}, {"field", "question"}}));
   EXPECT_EQ(findings[2]["reason"], "identity");
   EXPECT_EQ(findings[2]["field"], "completion");
   EXPECT_EQ(findings[2]["id"], "9");
@@ -50,7 +56,8 @@ TEST(CheckDataCommand, ReadsArraysAndCompressedFiles) {
   const TempFolder folder;
   const auto array = folder.write("train.json", R"([{"text": "a"}, {"text": "b"}, {"text": "a"}])");
   write_zstd(folder / "more.jsonl.zst", "{\"text\": \"b\"}\n{\"text\": \"c\"}\n");
-  const auto r = run_r1({"check-data", array, folder / "more.jsonl.zst", "--deduplicate", "--json", "--out", folder / "kept.jsonl"});
+  const auto r = run_r1({"check-data", array, folder / "more.jsonl.zst", "--deduplicate", "--json", "--out",
+                         folder / "kept.jsonl"});
   ASSERT_EQ(r.exit_code, 0) << r.err;
   const auto counts = nlohmann::json::parse(r.out);
   EXPECT_EQ(counts["checked"], 5);
@@ -61,7 +68,8 @@ TEST(CheckDataCommand, ReadsArraysAndCompressedFiles) {
 TEST(CheckDataCommand, ABrokenLineLeavesNoOutput) {
   const TempFolder folder;
   const auto train = folder.write("train.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\"\n");
-  const auto r = run_r1({"check-data", train, "--deduplicate", "--out", folder / "kept.jsonl", "--report", folder / "report.jsonl"});
+  const auto r = run_r1({"check-data", train, "--deduplicate", "--out", folder / "kept.jsonl", "--report",
+                         folder / "report.jsonl"});
   EXPECT_EQ(r.exit_code, 1);
   EXPECT_NE(r.err.find("train.jsonl:2"), std::string::npos) << r.err;
   EXPECT_FALSE(fs::exists(folder / "kept.jsonl"));

@@ -25,7 +25,10 @@ std::vector<nlohmann::json> rows_of(const std::string& text) {
 std::string gsm8k_rows(int count) {
   std::string rows;
   for (int i = 0; i < count; ++i) {
-    rows += nlohmann::json{{"question", std::to_string(i) + " + 1"}, {"answer", "so it is\n#### " + std::to_string(i + 1)}}.dump() + "\n";
+    rows += nlohmann::json{{"question", std::to_string(i) + " + 1"},
+                           {"answer", "so it is\n#### " + std::to_string(i + 1)}}
+                .dump() +
+            "\n";
   }
   return rows;
 }
@@ -34,18 +37,21 @@ TEST(EvalCommand, ABenchmarkFileNeedsNoConfig) {
   const TempFolder folder;
   const auto model = model_with_tokenizer(folder, "model");
   const auto data = folder.write("gsm8k.jsonl", gsm8k_rows(6));
-  const std::vector<std::string> base = {"eval", "--model", model, "--data", data, "--prompt", "{prompt} =", "--max-tokens", "4"};
+  const std::vector<std::string> base = {"eval",     "--model",    model,          "--data", data,
+                                         "--prompt", "{prompt} =", "--max-tokens", "4"};
   const auto with = [&](std::vector<std::string> more) {
     auto arguments = base;
     arguments.insert(arguments.end(), more.begin(), more.end());
     return run_r1(arguments);
   };
-  const auto r = with({"--samples", "4", "--temperature", "0.6", "--top-p", "0.95", "--json", "--out", folder / "samples.jsonl"});
+  const auto r = with({"--samples", "4", "--temperature", "0.6", "--top-p", "0.95", "--json", "--out",
+                       folder / "samples.jsonl"});
   ASSERT_EQ(r.exit_code, 0) << r.err;
   const auto figures = nlohmann::json::parse(r.out);
   EXPECT_EQ(figures["problems"], 6);
   EXPECT_EQ(figures["samples"], 4);
-  for (const char* name : {"accuracy", "accuracy_low", "accuracy_high", "pass_at_2", "pass_at_4", "cons_at_4", "reward_accuracy"}) {
+  for (const char* name : {"accuracy", "accuracy_low", "accuracy_high", "pass_at_2", "pass_at_4", "cons_at_4",
+                           "reward_accuracy"}) {
     ASSERT_TRUE(figures[name].is_number()) << name;
   }
   const auto rows = rows_of(slurp(folder / "samples.jsonl"));
@@ -79,8 +85,11 @@ TEST(EvalCommand, ABenchmarkFileNeedsNoConfig) {
 TEST(EvalCommand, TheTableForPeople) {
   const TempFolder folder;
   const auto model = model_with_tokenizer(folder, "model");
-  const auto data = folder.write("aime.json", R"([{"Problem": "1 + 1", "Answer": 2}, {"Problem": "2 + 2", "Answer": 4}, {"Problem": "x", "Answer": ""}])");
-  const auto r = run_r1({"eval", "--model", model, "--data", data, "--prompt", "{prompt} =", "--max-tokens", "3", "--problems", "1"});
+  const auto data = folder.write(
+      "aime.json",
+      R"([{"Problem": "1 + 1", "Answer": 2}, {"Problem": "2 + 2", "Answer": 4}, {"Problem": "x", "Answer": ""}])");
+  const auto r = run_r1({"eval", "--model", model, "--data", data, "--prompt", "{prompt} =", "--max-tokens",
+                         "3", "--problems", "1"});
   ASSERT_EQ(r.exit_code, 0) << r.err;
   EXPECT_NE(r.out.find("problems             1, 1 sample of each"), std::string::npos) << r.out;
   EXPECT_NE(r.out.find("pass@1"), std::string::npos) << r.out;
@@ -104,7 +113,8 @@ pipeline:
   EXPECT_EQ(figures["problems"], 5);
   EXPECT_EQ(figures["samples"], 2);
   EXPECT_TRUE(figures.contains("cons_at_2"));
-  const auto more = run_r1({"eval", config, "--model", model, "--json", "--samples", "3", "--problems", "4", "pipeline.0.eval.samples=1"});
+  const auto more = run_r1({"eval", config, "--model", model, "--json", "--samples", "3", "--problems", "4",
+                            "pipeline.0.eval.samples=1"});
   ASSERT_EQ(more.exit_code, 0) << more.err;
   EXPECT_EQ(nlohmann::json::parse(more.out)["samples"], 3);
   EXPECT_EQ(nlohmann::json::parse(more.out)["problems"], 4);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,7 +24,7 @@ int open_or_throw(const std::string& path, int flags) {
 }
 
 // Starts r1 on three descriptors, which stay the caller's.
-pid_t start(const std::vector<std::string>& arguments, int in, int out, int err) {
+pid_t start(const std::vector<std::string>& arguments, int in, int out, int err, const std::string& work_dir = "") {
   std::vector<std::string> words = {R1_PROGRAM};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
@@ -32,6 +33,7 @@ pid_t start(const std::vector<std::string>& arguments, int in, int out, int err)
   const pid_t pid = ::fork();
   if (pid < 0) throw std::runtime_error("fork failed");
   if (pid == 0) {
+    if (!work_dir.empty() && ::chdir(work_dir.c_str()) != 0) ::_exit(125);
     if (::dup2(in, 0) < 0 || ::dup2(out, 1) < 0 || (err >= 0 && ::dup2(err, 2) < 0)) ::_exit(126);
     ::execv(R1_PROGRAM, argv.data());
     ::_exit(127);
@@ -39,23 +41,25 @@ pid_t start(const std::vector<std::string>& arguments, int in, int out, int err)
   return pid;
 }
 
-int wait_for(pid_t pid) {
+int wait_for(pid_t pid, double* peak_bytes = nullptr) {
   int status = 0;
-  if (::waitpid(pid, &status, 0) != pid) throw std::runtime_error("waitpid failed");
+  rusage usage{};
+  if (::wait4(pid, &status, 0, &usage) != pid) throw std::runtime_error("wait4 failed");
+  if (peak_bytes != nullptr) *peak_bytes = 1024.0 * static_cast<double>(usage.ru_maxrss);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 }  // namespace
 
 Result run_r1(const std::vector<std::string>& arguments, const std::string& input,
-              const std::string& stdout_path) {
+              const std::string& stdout_path, const std::string& work_dir) {
   const TempFolder folder;
   const int in = open_or_throw(folder.write("in", input), O_RDONLY);
   const int out =
       open_or_throw(stdout_path.empty() ? (folder / "out").string() : stdout_path, O_WRONLY | O_CREAT);
   const int err = open_or_throw(folder / "err", O_WRONLY | O_CREAT);
   Result result;
-  result.exit_code = wait_for(start(arguments, in, out, err));
+  result.exit_code = wait_for(start(arguments, in, out, err, work_dir), &result.peak_bytes);
   for (const int descriptor : {in, out, err}) ::close(descriptor);
   if (stdout_path.empty()) result.out = slurp(folder / "out");
   result.err = slurp(folder / "err");

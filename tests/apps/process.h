@@ -10,12 +10,13 @@ namespace r1::apps::testing_support {
 struct Result {
   int exit_code = -1;  ///< 128 + signal when a signal ended it
   std::string out, err;
+  double peak_bytes = 0;  ///< of memory that was resident at a time
 };
 
 /// Runs the built `r1` with `arguments`, `input` on its stdin. `stdout_path`: stdout goes there instead of
-/// Result::out.
+/// Result::out. `work_dir`: where it starts.
 Result run_r1(const std::vector<std::string>& arguments, const std::string& input = "",
-              const std::string& stdout_path = "");
+              const std::string& stdout_path = "", const std::string& work_dir = "");
 
 /// A running `r1` to talk to, line by line.
 class Conversation {

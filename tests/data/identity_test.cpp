@@ -20,7 +20,8 @@ TEST(Identity, TakesNoMentionForAClaim) {
   ASSERT_GE(identity_mentions().size(), 60u);
   for (const char* text : identity_mentions()) {
     const auto claim = filter.find(text);
-    EXPECT_FALSE(claim.has_value()) << text << "\n  rule " << claim->rule << ", who " << claim->who << ": " << claim->text;
+    EXPECT_FALSE(claim.has_value()) << text << "\n  rule " << claim->rule << ", who " << claim->who << ": "
+                                    << claim->text;
   }
 }
 
@@ -33,7 +34,8 @@ TEST(Identity, TheTableHoldsInsideALongText) {
     ASSERT_TRUE(claim.has_value()) << text;
     EXPECT_GE(claim->offset, filler.size()) << text;
   }
-  for (const char* text : identity_mentions()) EXPECT_FALSE(filter.find(filler + text + "\n" + filler).has_value()) << text;
+  for (const char* text : identity_mentions())
+    EXPECT_FALSE(filter.find(filler + text + "\n" + filler).has_value()) << text;
   EXPECT_FALSE(filter.find(filler).has_value());
 }
 
@@ -61,7 +63,8 @@ TEST(Identity, AnyBytes) {
   EXPECT_FALSE(filter.find("").has_value());
   std::string noise;
   uint64_t state = 1;
-  for (int i = 0; i < 200'000; ++i) noise += static_cast<char>((state = state * 6364136223846793005ULL + 1442695040888963407ULL) >> 56);
+  for (int i = 0; i < 200'000; ++i)
+    noise += static_cast<char>((state = state * 6364136223846793005ULL + 1442695040888963407ULL) >> 56);
   EXPECT_FALSE(filter.find(noise).has_value());
   std::string repeated;
   for (int i = 0; i < 20'000; ++i) repeated += "I am a large large language language openai ";

@@ -12,7 +12,8 @@ namespace r1 {
 namespace {
 
 const EvalText kWhere{"eval.jsonl", 3, "q3", "question", "line"};
-constexpr const char* kQuestion = "Tom has 3 red apples and 4 green apples in his basket. How many apples does Tom have?";
+constexpr const char* kQuestion =
+    "Tom has 3 red apples and 4 green apples in his basket. How many apples does Tom have?";
 
 NgramIndex index_of(const std::string& text, int64_t n = 10, bool is_question = true) {
   NgramIndex index(n);
@@ -38,7 +39,10 @@ TEST(NgramIndex, TenWordsInARowAreAMatchAndNineAreNot) {
 TEST(NgramIndex, SignsSpacesAndCaseOnlySeparate) {
   const auto index = index_of(kQuestion);
   EXPECT_TRUE(index.find("RED APPLES -- and 4 green\n\napples, in (his) *basket*! How?").has_value());
-  EXPECT_TRUE(index.find("\xEF\xBC\xB2\xEF\xBC\xA5\xEF\xBC\xA4 apples and \xEF\xBC\x94 green apples in his basket how").has_value());  // full-width
+  EXPECT_TRUE(
+      index
+          .find("\xEF\xBC\xB2\xEF\xBC\xA5\xEF\xBC\xA4 apples and \xEF\xBC\x94 green apples in his basket how")
+          .has_value());  // full-width
   EXPECT_FALSE(index.find("redapples and 4 green apples in his basket. How").has_value());
   const auto maths = index_of("Let $f(x) = \\frac{1}{2}x^2 + 3x - 7$. Find f(4) and f(5).", 10);
   EXPECT_TRUE(maths.find("f(x)=\\dfrac{1}{2} x^2+3x-7: find f(4) and f(5)").has_value());
@@ -74,8 +78,11 @@ TEST(NgramIndex, ShortQuestionsMatchWholeAndShortSolutionsNot) {
 
 TEST(NgramIndex, AnyBytesAndLongTexts) {
   const auto index = index_of(kQuestion);
-  EXPECT_TRUE(index.find("\xFF\xC3 red apples and 4 green apples\xE4\xB8 in his basket how \xF0\x9F").has_value());
-  const auto invalid = index_of("a\xFF" "b c d e f g h i j k");  // the byte separates
+  EXPECT_TRUE(
+      index.find("\xFF\xC3 red apples and 4 green apples\xE4\xB8 in his basket how \xF0\x9F").has_value());
+  const auto invalid = index_of(
+      "a\xFF"
+      "b c d e f g h i j k");  // the byte separates
   EXPECT_TRUE(invalid.find("a b c d e f g h i j").has_value());
   std::string text;
   for (int i = 0; i < 100'000; ++i) text += "word" + std::to_string(i) + " ";
@@ -88,7 +95,10 @@ TEST(NgramIndex, AgreesWithAPlainSetOfStrings) {
   uint64_t state = 7;
   const auto random_text = [&](int words) {
     std::string text;
-    for (int i = 0; i < words; ++i) text += std::string(1, static_cast<char>('a' + (state = state * 6364136223846793005ULL + 1) % 997 % 3)) + " ";
+    for (int i = 0; i < words; ++i)
+      text +=
+          std::string(1, static_cast<char>('a' + (state = state * 6364136223846793005ULL + 1) % 997 % 3)) +
+          " ";
     return text;
   };
   const auto ngrams = [](const std::string& text, size_t n) {

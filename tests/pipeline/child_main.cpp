@@ -9,6 +9,7 @@
 #include "r1/pipeline/run.h"
 #include "r1/train/stage_loop.h"
 #include "r1/util/error.h"
+#include "r1/util/process_age.h"
 #include "r1/util/stop_signal.h"
 
 int main(int argc, char** argv) {
@@ -21,9 +22,9 @@ int main(int argc, char** argv) {
   try {
     const std::vector<std::string> overrides(words.begin() + 2, words.end());
     if (words[0] == "run") {
-      r1::pipeline::run(r1::pipeline::RunConfig::load(words[1], overrides), "run");
+      r1::pipeline::run(r1::pipeline::RunConfig::load(words[1], overrides), "run", "", r1::process_age_s());
     } else {
-      r1::pipeline::resume(words[1], overrides, false, "resume");
+      r1::pipeline::resume(words[1], overrides, false, "resume", "", r1::process_age_s());
     }
   } catch (const r1::train::Interrupted& stop) {
     return 128 + stop.signal;

@@ -5,6 +5,7 @@
 #include "r1/pipeline/run.h"
 #include "r1/pipeline/verify_resume.h"
 #include "r1/util/error.h"
+#include "r1/pipeline/plan.h"
 #include "tiny_run.h"
 
 namespace r1::pipeline {

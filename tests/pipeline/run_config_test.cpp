@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "r1/util/error.h"
+#include "r1/pipeline/plan.h"
 #include "tiny_run.h"
 
 namespace r1::pipeline {
@@ -35,7 +36,10 @@ TEST(RunConfig, EveryMistakeNamesItsPlaceAndWhatToDo) {
       {"unknown section", "seed: 5", "sed: 5", "sed: 5", {": sed", "Did you mean seed?"}},
       {"unknown key of a section", "every_steps: 2", "every_step: 2", "every_step: 2", {"checkpoint.every_step", "Did you mean every_steps?"}},
       {"group of one", "group_size: 4", "group_size: 1", "group_size", {"pipeline.1.group_size is 1", "2 or more", "Try 8 or 16"}},
-      {"steps and rollouts", "steps_per_rollout: 1", "steps_per_rollout: 4", "steps: 6", {"pipeline.1.steps is 6", "a multiple of steps_per_rollout, 4", "Try 4 or 8"}},
+      {"shorter later", "steps_per_rollout: 1", "longer: {after_step: 2, max_completion_tokens: 8}", "longer:",
+       {"pipeline.1.longer.max_completion_tokens is 8", "above 8", "holds before"}},
+      {"longer than the context", "steps_per_rollout: 1", "longer: {after_step: 2, max_completion_tokens: 160}", "pipeline:",
+       {"max_completion_tokens 160", "context is 160"}},
       {"cut distribution", "temperature: 0.9", "top_p: 0.95", "top_p", {"pipeline.1.sampling.top_p is 0.95", "top_p 1", "eval.sampling may cut"}},
       {"greedy training", "temperature: 0.9", "temperature: 0", "temperature: 0", {"sampling.temperature is 0", "temperature above 0"}},
       {"no problems", "problems:\n  kind: arithmetic\n  a: [0, 9]\n  b: [0, 9]\n  prompt: \"{a}{op}{b}=\"\n  eval_size: 4\n", "", "data: {kind",

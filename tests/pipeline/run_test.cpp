@@ -31,7 +31,7 @@ RunConfig load(const Folder& folder, std::vector<std::string> overrides = {}) {
 /// The run's files without the record of starts, the log, and new event files, which every start adds to.
 std::map<std::string, std::string> results_of(const std::filesystem::path& run_dir) {
   auto files = contents_of(run_dir);
-  std::erase_if(files, [](const auto& file) { return file.first == "run.json" || file.first == "log.txt" || file.first.starts_with("tb/"); });
+  std::erase_if(files, [](const auto& file) { return file.first == "run.json" || file.first == "log.txt" || file.first == "ledger.jsonl" || file.first.starts_with("tb/"); });
   return files;
 }
 

@@ -161,5 +161,22 @@ TEST(Engine, OtherSeedsStepsAndStagesDrawOtherTexts) {
   EXPECT_NE(text({1, 1, 1}), text({1, 1, 2}));
 }
 
+// By hand: a prompt of 5 tokens is computed once; each of two completions of 4 tokens then computes 3 (its first token comes
+// from the prompt's logits, its last is never fed back) at contexts 6, 7 and 8.
+TEST(Engine, CountsWhatItComputes) {
+  Engine engine(small_model(), tokenizer(), {});
+  auto rule = sampling(4);
+  rule.stop_at_eos = false;
+  for (int round = 1; round <= 2; ++round) {
+    engine.sample(prompts({"12+7="}), 2, rule, {1, 1, 1});
+    const auto& stats = engine.stats();
+    EXPECT_EQ(stats.prompt_tokens, 5 * round);
+    EXPECT_EQ(stats.generated_tokens, 8 * round);
+    EXPECT_EQ(stats.computed.tokens, (5 + 6) * round);
+    EXPECT_EQ(stats.computed.logit_rows, (1 + 6) * round);
+    EXPECT_EQ(stats.computed.attended, (15 + 2 * (6 + 7 + 8)) * round);
+  }
+}
+
 }  // namespace
 }  // namespace r1::rollout

@@ -9,8 +9,8 @@ namespace {
 
 TEST(EvaluationStatistics, PassAtKByHand) {
   EXPECT_DOUBLE_EQ(pass_at_k(4, 1, 1), 0.25);
-  EXPECT_DOUBLE_EQ(pass_at_k(4, 1, 2), 0.5);                    // 1 - C(3,2) / C(4,2) = 1 - 3/6
-  EXPECT_NEAR(pass_at_k(10, 3, 5), 1 - 21.0 / 252.0, 1e-15);    // 1 - C(7,5) / C(10,5)
+  EXPECT_DOUBLE_EQ(pass_at_k(4, 1, 2), 0.5);                  // 1 - C(3,2) / C(4,2) = 1 - 3/6
+  EXPECT_NEAR(pass_at_k(10, 3, 5), 1 - 21.0 / 252.0, 1e-15);  // 1 - C(7,5) / C(10,5)
   EXPECT_DOUBLE_EQ(pass_at_k(5, 0, 5), 0);
   EXPECT_DOUBLE_EQ(pass_at_k(5, 1, 5), 1);
   EXPECT_DOUBLE_EQ(pass_at_k(5, 4, 2), 1);  // only one is wrong
@@ -27,7 +27,8 @@ TEST(EvaluationStatistics, PassAtKIsTheMeanOverAllSubsets) {
         ++subsets;
         with_a_right_one += (set & ((1 << c) - 1)) != 0 ? 1 : 0;
       }
-      EXPECT_NEAR(pass_at_k(n, c, k), static_cast<double>(with_a_right_one) / subsets, 1e-14) << c << " " << k;
+      EXPECT_NEAR(pass_at_k(n, c, k), static_cast<double>(with_a_right_one) / subsets, 1e-14)
+          << c << " " << k;
     }
   }
 }

@@ -9,8 +9,10 @@ namespace r1::train {
 namespace {
 
 Reward number_reward() {
-  return Reward(RewardConfig::parse(ConfigNode::parse_text(
-      "parts: {accuracy: {kind: exact_answer, extract: first_line, compare: number}, format: {kind: format, weight: 0}}", "test.yaml")));
+  return Reward(RewardConfig::parse(
+      ConfigNode::parse_text("parts: {accuracy: {kind: exact_answer, extract: first_line, compare: number}, "
+                             "format: {kind: format, weight: 0}}",
+                             "test.yaml")));
 }
 
 std::vector<Problem> problems() {
@@ -18,7 +20,8 @@ std::vector<Problem> problems() {
   for (int i = 0; i < 12; ++i) {
     Problem p;
     p.id = i;
-    p.prompt = std::string(1, static_cast<char>('0' + i % 3)) + "+" + std::string(1, static_cast<char>('0' + i / 3 % 3)) + "=";
+    p.prompt = std::string(1, static_cast<char>('0' + i % 3)) + "+" +
+               std::string(1, static_cast<char>('0' + i / 3 % 3)) + "=";
     p.answer = i == 5 ? "unreadable" : std::string(1, static_cast<char>('0' + i % 3));
     out.push_back(p);
   }
@@ -37,13 +40,16 @@ Run run(int64_t samples, double temperature, int64_t count = 100) {
   sampling.max_completion_tokens = 2;
   Run out;
   int64_t told = 0;
-  out.result = evaluate(engine, test::tiny_tokenizer(), number_reward(), problems(), count, samples, sampling, {.seed = 3, .stage = 1, .step = 0},
+  out.result = evaluate(engine, test::tiny_tokenizer(), number_reward(), problems(), count, samples, sampling,
+                        {.seed = 3, .stage = 1, .step = 0},
                         {.group = [&](const ScoredGroup& g) { out.groups.push_back(g); },
-                         .progress = [&](int64_t done, int64_t total) {
-                           EXPECT_GE(done, told);
-                           told = done;
-                           EXPECT_EQ(total, std::min<int64_t>(count, 12) * samples);
-                         }});
+                         .progress =
+                             [&](int64_t done, int64_t total, int64_t tokens) {
+                               EXPECT_GE(tokens, done);
+                               EXPECT_GE(done, told);
+                               told = done;
+                               EXPECT_EQ(total, std::min<int64_t>(count, 12) * samples);
+                             }});
   EXPECT_EQ(told, std::min<int64_t>(count, 12) * samples);
   return out;
 }
@@ -69,7 +75,9 @@ TEST(Evaluation, FiguresAreThoseOfTheSamples) {
     pass_2.push_back(pass_at_k(4, right, 2));
     pass_4.push_back(right > 0 ? 1 : 0);
     // Numbers of one or two digits: equal by value.
-    const auto winner = majority_answer(answers, [](const auto& a, const auto& b) { return compare_answers(a, b, Compare::kNumber) == Verdict::kRight; });
+    const auto winner = majority_answer(answers, [](const auto& a, const auto& b) {
+      return compare_answers(a, b, Compare::kNumber) == Verdict::kRight;
+    });
     cons.push_back(winner && g.scores[*winner].verdict == Verdict::kRight ? 1 : 0);
   }
   EXPECT_DOUBLE_EQ(r.accuracy, mean_over_problems(pass_1).value);
@@ -101,7 +109,9 @@ TEST(Evaluation, GreedySamplesAreRefused) {
   EXPECT_THROW(run(2, 0.0), Error);
   const auto greedy = run(1, 0.0);
   EXPECT_EQ(greedy.result.samples, 1);
-  const auto parse = [](const std::string& yaml) { return EvalConfig::parse(ConfigNode::parse_text(yaml, "test.yaml"), {}); };
+  const auto parse = [](const std::string& yaml) {
+    return EvalConfig::parse(ConfigNode::parse_text(yaml, "test.yaml"), {});
+  };
   EXPECT_EQ(parse("{samples: 16, sampling: {temperature: 0.6, top_p: 0.95}}").samples, 16);
   EXPECT_THROW(parse("{samples: 16}"), Error);
   EXPECT_THROW(parse("{samples: 0}"), Error);
@@ -109,8 +119,9 @@ TEST(Evaluation, GreedySamplesAreRefused) {
 
 TEST(Evaluation, FiguresHaveNames) {
   const auto figures = figures_of(run(4, 1.0).result);
-  for (const char* name : {"accuracy", "accuracy_low", "accuracy_high", "pass_at_2", "pass_at_4_high", "cons_at_4", "reward_format",
-                           "tokens_mean", "truncated", "problems", "samples", "gold_unreadable"}) {
+  for (const char* name :
+       {"accuracy", "accuracy_low", "accuracy_high", "pass_at_2", "pass_at_4_high", "cons_at_4",
+        "reward_format", "tokens_mean", "truncated", "problems", "samples", "gold_unreadable"}) {
     test::value_of(figures, name);
   }
 }

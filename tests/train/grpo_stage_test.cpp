@@ -66,6 +66,35 @@ std::vector<torch::Tensor> group_of(GrpoStage& stage, const std::string& name) {
   return {};
 }
 
+// Paper's shape in small: the last rollout serves what is left, and later rollouts may be longer.
+TEST(GrpoStage, TheLastRolloutIsShorterAndLaterCompletionsMayBeLonger) {
+  const RunFolder folder("longer");
+  const auto model = tiny_model();
+  auto context = folder.context("grpo", model);
+  GrpoStage stage(context, config({"steps=5", "steps_per_rollout=2", "longer={after_step: 3, max_completion_tokens: 9}"}), last_number(), sums());
+  std::vector<double> longest;
+  for (const int64_t done : {2, 4, 5}) {
+    const auto metrics = stage.advance();
+    EXPECT_EQ(stage.steps_done(), done);
+    const auto logged = folder.path() / "rollouts" / "grpo";
+    double most = 0, lines = 0;
+    for (const auto& file : std::filesystem::directory_iterator(logged)) {
+      read_jsonl(file.path(), [&](int64_t, const nlohmann::json& row) {
+        most = std::max(most, row.at("num_tokens").get<double>());
+        ++lines;
+      });
+    }
+    longest.push_back(most);
+    EXPECT_EQ(lines, static_cast<double>(done * 4 * 8));  // P prompts x G completions of every update
+  }
+  EXPECT_LE(longest[0], 6);
+  EXPECT_LE(longest[1], 6);  // it began after update 2
+  EXPECT_EQ(longest[2], 9);
+  EXPECT_EQ(config({"longer={after_step: 3, max_completion_tokens: 9}"}).sampling_after(3).max_completion_tokens, 9);
+  EXPECT_THROW(config({"longer={after_step: 3, max_completion_tokens: 6}"}), Error);
+  EXPECT_THROW(config({"longer={after_step: 3}"}), Error);
+}
+
 TEST(GrpoStage, TheTrainerComputesTheSamplersLogprobsBitForBit) {
   const RunFolder folder("on_policy");
   for (const char* share : {"share_prompts=true", "share_prompts=false"}) {

@@ -151,5 +151,36 @@ TEST(StageLoop, ResumingAStageThatIsDoneChangesNothing) {
   EXPECT_EQ(rows(folder), before);
 }
 
+// Six tokens of a text: its prompt <bos> 0 + 1 = of five rows is packed with one row of the answer; the loss counts the
+// answer and <eos>. Pairs: 1 + 2 + 3 + 4 + 5, and 6.
+TEST(StageLoop, TellsWhatItSpentOnceAlsoAfterACrash) {
+  const RunFolder folder("account");
+  const auto model = tiny_model(3);
+  auto context = folder.context("sft", model);
+  const auto spent = [&](int64_t dies_after, bool resume) {
+    Fragile stage(context, config(), texts(), dies_after);
+    auto o = options(resume);
+    Usage sum;
+    o.account = [&](int64_t, const Usage& u) { sum = sum - (Usage{} - u); };
+    try {
+      run_stage(stage, context, o);
+    } catch (const Crash&) {
+    }
+    return sum;
+  };
+  const auto first = spent(8, false);  // checkpoints after 3 and 6
+  EXPECT_EQ(first.trained_tokens, 8 * 4 * 2);
+  EXPECT_EQ(first.training.tokens, 8 * 4 * 6);
+  EXPECT_EQ(first.training.logit_rows, 8 * 4 * 2);
+  EXPECT_EQ(first.training.attended, 8 * 4 * 21);
+  EXPECT_GT(first.update_s, 0);
+  EXPECT_GT(first.checkpoint_s, 0);
+  EXPECT_EQ(first.load_s, 0);
+  const auto second = spent(-1, true);  // steps 7 and 8 are paid for again
+  EXPECT_EQ(second.trained_tokens, 4 * 4 * 2);
+  EXPECT_EQ(second.training.tokens, 4 * 4 * 6);
+  EXPECT_GT(second.load_s, 0);
+}
+
 }  // namespace
 }  // namespace r1::train

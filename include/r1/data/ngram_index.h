@@ -18,12 +18,12 @@ struct EvalText {
 
 /// The word n-grams of evaluation questions and reference solutions, to find training texts that share one.
 ///
-/// DeepSeek-R1 (arXiv:2501.12948v2, D.1): text segments were filtered out "that contained matching 10-gram sequences from
-/// evaluation questions or reference solutions". DeepSeekMath (arXiv:2402.03300, 2.1.1) adds for benchmark texts "shorter
-/// than 10 grams but [with] at least 3 grams" exact matching. Here a question of 3 to n - 1 words matches a text that holds
-/// all of it; shorter questions, and solutions of fewer than n words (answers: "x = 3"), are not looked for.
-/// What a word is: letters and digits of any script in small letters; punctuation and symbols only separate
-/// (docs/data.md). The papers do not say what theirs is.
+/// DeepSeek-R1 (arXiv:2501.12948v2, D.1): text segments were filtered out "that contained matching 10-gram
+/// sequences from evaluation questions or reference solutions". DeepSeekMath (arXiv:2402.03300, 2.1.1) adds
+/// for benchmark texts "shorter than 10 grams but [with] at least 3 grams" exact matching. Here a question of
+/// 3 to n - 1 words matches a text that holds all of it; shorter questions, and solutions of fewer than n
+/// words (answers: "x = 3"), are not looked for. What a word is: letters and digits of any script in small
+/// letters; punctuation and symbols only separate (docs/data.md). The papers do not say what theirs is.
 class NgramIndex {
  public:
   explicit NgramIndex(int64_t n = 10);  ///< throws Error unless 4 <= n <= 100

@@ -26,8 +26,8 @@ struct ProblemFields {
 /// Nothing when the row has none of the forms.
 std::optional<ProblemFields> recognise_fields(const nlohmann::json& row);
 
-/// Python texts that a solution must run through without an error: what the reward part `kind: code` expects under
-/// "asserts" of Problem::extra. An empty array when the row lacks its tests.
+/// Python texts that a solution must run through without an error: what the reward part `kind: code` expects
+/// under "asserts" of Problem::extra. An empty array when the row lacks its tests.
 nlohmann::json code_asserts(const nlohmann::json& row, const ProblemFields& fields);
 
 /// What stands in the last \boxed{...} or \boxed <word>; empty when there is none.

@@ -12,15 +12,17 @@
 
 namespace r1 {
 
-/// Checks of training data: keys of `problems:` (kinds jsonl, json_array) and of a text stage's `data:` (kinds jsonl,
-/// stage).
+/// Checks of training data: keys of `problems:` (kinds jsonl, json_array) and of a text stage's `data:`
+/// (kinds jsonl, stage).
 ///
-///   decontaminate:               # drop what shares an n-gram of words with an evaluation question or solution
+///   decontaminate:               # drop what shares an n-gram of words with an evaluation question or
+///   solution
 ///     against: [held_out, data/aime24.jsonl]   # files; held_out: the run's own held-out problems
 ///     ngram: 10
 ///   identity: drop               # or report: texts in which a model claims to be somebody else's
 ///   own_names: [DeepSeek-R1]     # claims that are allowed
-///   deduplicate: true            # drop what equals an earlier text but for white space, case and typographic signs
+///   deduplicate: true            # drop what equals an earlier text but for white space, case and
+///   typographic signs
 struct TextCheckConfig {
   enum class Identity { kOff, kReport, kDrop };
 
@@ -33,15 +35,16 @@ struct TextCheckConfig {
 
   bool decontaminates() const { return !against.empty() || against_held_out; }
   bool any() const { return decontaminates() || identity != Identity::kOff || deduplicate; }
-  /// Throws Error for an unknown key under decontaminate, a file that does not exist, and own_names without identity.
+  /// Throws Error for an unknown key under decontaminate, a file that does not exist, and own_names without
+  /// identity.
   static TextCheckConfig parse(const ConfigNode& node);
 };
 
 /// Where a training text stands.
 struct TextPlace {
   std::string file;
-  int64_t row = 0;        ///< as `row_key` says
-  std::string id;         ///< the row's own; empty when it has none
+  int64_t row = 0;              ///< as `row_key` says
+  std::string id;               ///< the row's own; empty when it has none
   const char* row_key = "row";  ///< "row": counted from 0 without blank lines; "line": of the file
 };
 
@@ -53,8 +56,10 @@ struct TextCheckCounts {
 /// Decides text by text. Findings, one JSON object each:
 ///
 ///   {"file": "a.jsonl", "line": 7, "dropped": true, "reason": "contamination", "field": "question",
-///    "ngram": "how many apples does tom have left in the end", "against": {"file": "b.jsonl", "line": 3, "field": "question"}}
-///   {..., "reason": "identity", "field": "completion", "rule": "name", "who": "ChatGPT", "text": "I am ChatGPT"}
+///    "ngram": "how many apples does tom have left in the end", "against": {"file": "b.jsonl", "line": 3,
+///    "field": "question"}}
+///   {..., "reason": "identity", "field": "completion", "rule": "name", "who": "ChatGPT", "text": "I am
+///   ChatGPT"}
 ///   {..., "reason": "duplicate", "of": {"file": "a.jsonl", "line": 2}}
 class TextChecker {
  public:
@@ -65,8 +70,8 @@ class TextChecker {
   ~TextChecker();
   TextChecker(TextChecker&&) noexcept;
 
-  /// A held-out problem: no training text may equal its question (deduplicate), nor share an n-gram with its texts when
-  /// `against` names held_out.
+  /// A held-out problem: no training text may equal its question (deduplicate), nor share an n-gram with its
+  /// texts when `against` names held_out.
   void protect(const TextPlace& place, const std::vector<RowText>& texts);
 
   /// Whether the texts of one row stay. A row is dropped for the first of contamination, identity, duplicate.

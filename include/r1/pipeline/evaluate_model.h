@@ -15,12 +15,13 @@ struct EvaluationRequest {
   /// Problems, reward, tokenizer and the settings of the last stage that evaluates come from a config ...
   std::optional<RunConfig> config;
 
-  /// ... or from a file of problems with recognised fields (r1/data/problem_fields.h): answers are taken from \boxed{}, an
-  /// answer tag, after #### or as the last number and compared by meaning; code is run against its tests.
+  /// ... or from a file of problems with recognised fields (r1/data/problem_fields.h): answers are taken from
+  /// \boxed{}, an answer tag, after #### or as the last number and compared by meaning; code is run against
+  /// its tests.
   std::filesystem::path data;
   std::filesystem::path tokenizer;  ///< the model's own when empty
-  std::string prompt;               ///< template with {prompt}; empty: asks for a \boxed{} answer or a ```python block
-  bool chat = false;                ///< the prompt is the user's turn of the tokenizer's chat template
+  std::string prompt;  ///< template with {prompt}; empty: asks for a \boxed{} answer or a ```python block
+  bool chat = false;   ///< the prompt is the user's turn of the tokenizer's chat template
 
   int64_t problems = 0;  ///< 0: as the config says, or all of the file
   int64_t samples = 0;   ///< 0: as the config says, or 1

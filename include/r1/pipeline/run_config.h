@@ -9,6 +9,9 @@
 #include "r1/data/text_check.h"
 #include "r1/data/worked_arithmetic.h"
 #include "r1/model/model_config.h"
+#include "r1/pipeline/cost.h"
+#include "r1/pipeline/model_shape.h"
+#include "r1/pipeline/plan_config.h"
 #include "r1/reward/reward.h"
 #include "r1/tokenizer/tokenizer.h"
 #include "r1/train/checkpoint.h"
@@ -59,6 +62,7 @@ struct ExportEntry {
 struct ModelSource {
   std::filesystem::path path;  ///< HF directory or GGUF; empty: a new model
   model::ModelConfig config;
+  std::optional<ModelShape> shape;  ///< of `model.shape`, when it is read for a plan and not to run
 };
 
 /// One item of `pipeline:`. Its kind is pretrain, sft, grpo, rejection_sample, reward_model, distill, eval or export.
@@ -71,12 +75,16 @@ struct StageEntry {
   ModelSource model;  ///< what it works on; the path counts only where `from` is empty
   std::optional<RewardConfig> reward;  ///< the run's, with the stage's own `reward_weights: {part: weight}`
   std::variant<TextStageEntry, train::GrpoStageConfig, train::RejectionConfig, RewardModelEntry, EvalEntry, ExportEntry> config;
+  StageAssumptions plan;  ///< `plan:`
 
   /// What later stages can read: a language model's weights, kept texts or pairs, a reward model, or nothing.
   enum class Output { kWeights, kTexts, kPairs, kRewardModel, kNothing };
   Output output() const;
   bool makes_weights() const { return output() == Output::kWeights; }
 };
+
+/// What a config is read for. To plan, weights, vocabulary and data need not be there: `model.shape` names counts.
+enum class LoadFor { kRun, kPlan };
 
 /// A whole run: everything is read and checked before anything is allocated.
 struct RunConfig {
@@ -92,16 +100,15 @@ struct RunConfig {
   std::optional<RewardConfig> reward;
   std::vector<StageEntry> stages;
   train::CheckpointPolicy checkpoint;
+  CostConfig cost;
+  PlanConfig plan;
 
   /// Throws Error with file:line:key for anything wrong, checks across sections included.
-  static RunConfig load(const std::filesystem::path& file, const std::vector<std::string>& overrides);
+  static RunConfig load(const std::filesystem::path& file, const std::vector<std::string>& overrides, LoadFor purpose = LoadFor::kRun);
 
   Tokenizer load_tokenizer() const;
   /// The held-out problems' settings of the only problem source. Throws Error when the config has none.
   const ProblemsConfig& require_problems() const;
 };
-
-/// The batch arithmetic and the memory of a run in words, printed before step 1.
-std::string describe_plan(const RunConfig& config);
 
 }  // namespace r1::pipeline

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "r1/model/flops.h"
 #include "r1/model/transformer.h"
 #include "r1/rollout/sampling_config.h"
 #include "r1/tokenizer/tokenizer.h"
@@ -52,6 +53,7 @@ struct EngineStats {
   int64_t prompt_tokens = 0;     ///< computed, each prompt once
   int64_t generated_tokens = 0;
   int64_t decode_steps = 0;
+  model::PassCounts computed;    ///< prefill and decoding together
 };
 
 /// Samples completions by continuous batching over a paged KV cache.

@@ -19,6 +19,7 @@ class EvalStage : public Stage {
   nlohmann::json checkpoint_state() const override;
   void restore(const CheckpointReader& reader) override;
   nlohmann::json summary() const override;
+  Usage usage() const override;
 
  private:
   StageContext context_;

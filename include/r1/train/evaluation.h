@@ -46,7 +46,7 @@ Metrics figures_of(const EvalResult& result);
 /// What evaluate() tells while it works; both may be empty.
 struct EvalListener {
   std::function<void(const ScoredGroup&)> group;      ///< each problem with its completions, in order
-  std::function<void(int64_t, int64_t)> progress;     ///< (completions so far, all)
+  std::function<void(int64_t done, int64_t all, int64_t tokens)> progress;  ///< completions finished, tokens sampled so far
 };
 
 /// `samples` completions for each of the first `count` problems. Sample 0 of a problem is the same for every number of

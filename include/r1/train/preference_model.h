@@ -2,6 +2,7 @@
 #include <memory>
 #include <vector>
 
+#include "r1/model/flops.h"
 #include "r1/model/transformer.h"
 #include "r1/tokenizer/tokenizer.h"
 #include "r1/train/batch.h"
@@ -32,8 +33,9 @@ class PreferenceModel {
   at::Tensor score(const PackedBatch& batch) const;
 
   /// Appends the part `name` = sigmoid(r) to every score of `groups` and adds weight * sigmoid(r) to its total. The
-  /// sigmoid, ours, keeps it within 0 and 1 as the other parts are. At most `max_tokens` are computed at once.
-  void add_part(std::vector<ScoredGroup>& groups, const Tokenizer& tokenizer, const std::string& name, double weight,
+  /// sigmoid, ours, keeps it within 0 and 1 as the other parts are. At most `max_tokens` are computed at once. Returns
+  /// what was computed.
+  model::PassCounts add_part(std::vector<ScoredGroup>& groups, const Tokenizer& tokenizer, const std::string& name, double weight,
                 int64_t max_tokens) const;
 
   model::Transformer backbone() const { return backbone_; }

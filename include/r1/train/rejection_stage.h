@@ -46,6 +46,7 @@ class RejectionStage : public Stage {
   nlohmann::json checkpoint_state() const override;
   void restore(const CheckpointReader& reader) override;
   nlohmann::json summary() const override;
+  Usage usage() const override;
 
  private:
   bool keeps(const Score& score) const;

@@ -42,6 +42,7 @@ class RewardModelStage : public Stage {
   nlohmann::json checkpoint_state() const override;
   void restore(const CheckpointReader& reader) override;
   nlohmann::json summary() const override;
+  Usage usage() const override;
 
  private:
   struct Pass;
@@ -54,6 +55,7 @@ class RewardModelStage : public Stage {
   AdamW optimizer_;
   int64_t step_ = 0, tokens_ = 0;
   double last_loss_ = 0, last_accuracy_ = 0, last_tokens_per_s_ = 0, eval_s_ = 0;
+  Usage usage_;
   nlohmann::json evaluations_ = nlohmann::json::array();
 };
 

@@ -12,6 +12,7 @@
 #include "r1/tokenizer/tokenizer.h"
 #include "r1/train/checkpoint.h"
 #include "r1/train/optimizer.h"
+#include "r1/train/usage.h"
 #include "r1/util/config.h"
 
 namespace r1::train {
@@ -55,6 +56,8 @@ class Stage {
   virtual void restore(const CheckpointReader& reader) = 0;
   /// Figures for the closing table, by name.
   virtual nlohmann::json summary() const = 0;
+  /// What it has spent: for the ledger, which takes differences; after restore() sums may begin anywhere.
+  virtual Usage usage() const = 0;
 };
 
 /// Reports a loss or gradient that is not finite: writes `batch` beside the run's rollouts and throws Error naming step

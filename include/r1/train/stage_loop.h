@@ -12,6 +12,7 @@ struct Interrupted {
 struct StageLoopOptions {
   CheckpointPolicy checkpoint;
   bool resume = false;  ///< go on from the newest complete checkpoint of the stage, if there is one
+  Account account = {};  ///< told what was spent after restoring, after every advance and at the end
 };
 
 /// Runs a stage to its end: evaluation, metrics, checkpoints under <run_dir>/checkpoints/<stage>/, progress.

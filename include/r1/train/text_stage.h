@@ -11,12 +11,16 @@ namespace r1::train {
 /// A stage of kind `pretrain` or `sft`.
 struct TextStageConfig {
   UpdateConfig update;
-  int64_t steps = 100;
+  int64_t steps = 100;             ///< 0 until resolve_epochs when `epochs` is given
+  double epochs = 0;               ///< in place of `steps`: how often every text is trained on
   int64_t texts_per_step = 32;
+  int64_t max_text_tokens = 0;     ///< a longer text is an error; 0: the model's context
   bool train_on_prompt = false;  ///< pre-training: the prompt's tokens count too
   std::optional<EvalConfig> eval;  ///< `eval:` held-out problems answered before, during and after
   rollout::EngineConfig engine;    ///< `rollout:` for these
   static TextStageConfig parse(ConfigNode node, bool pretrain);
+  /// With `epochs`: steps = ceil(epochs num_texts / texts_per_step), and a decay ends there unless it says otherwise.
+  void resolve_epochs(double num_texts);
 };
 
 /// Text i of an endless order; a function of i alone.
@@ -38,6 +42,7 @@ class TextStage : public Stage {
   nlohmann::json checkpoint_state() const override;
   void restore(const CheckpointReader& reader) override;
   nlohmann::json summary() const override;
+  Usage usage() const override;
 
  private:
   StageContext context_;
@@ -47,6 +52,7 @@ class TextStage : public Stage {
   AdamW optimizer_;
   int64_t step_ = 0, tokens_ = 0;
   double last_loss_ = 0, last_tokens_per_s_ = 0;
+  Usage usage_;
 };
 
 /// Text i of `examples`: epoch after epoch, each in its own permutation keyed by (seed, stage, epoch).

@@ -8,8 +8,8 @@ namespace r1 {
 
 class AtomicOutput;
 
-/// A file of lines, written through a buffer, that appears whole at commit() or not at all; destroyed before that it leaves
-/// nothing. Throws Error naming path and reason.
+/// A file of lines, written through a buffer, that appears whole at commit() or not at all; destroyed before
+/// that it leaves nothing. Throws Error naming path and reason.
 class LineOutput {
  public:
   explicit LineOutput(const std::filesystem::path& file);
