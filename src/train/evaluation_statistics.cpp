@@ -29,7 +29,9 @@ Interval wilson_interval(double p, double n) {
   const double z2 = kZ * kZ;
   const double centre = p + z2 / (2 * n), half = kZ * std::sqrt(p * (1 - p) / n + z2 / (4 * n * n)),
                scale = 1 + z2 / n;
-  return {std::max(0.0, (centre - half) / scale), std::min(1.0, (centre + half) / scale)};
+  // The ends of none and all are exactly 0 and 1; rounding would leave 1e-17.
+  return {p <= 0 ? 0 : std::max(0.0, (centre - half) / scale),
+          p >= 1 ? 1 : std::min(1.0, (centre + half) / scale)};
 }
 
 Estimate mean_over_problems(const std::vector<double>& values) {

@@ -57,8 +57,8 @@ TEST(EvaluationStatistics, ProblemsAreTheClusters) {
   // mean 7/16, sum of squares 35/64, SE^2 = 35/768, n_eff = (63/256) / (35/768) = 5.4
   const auto e = mean_over_problems({0.5, 1, 0, 0.25});
   EXPECT_DOUBLE_EQ(e.value, 0.4375);
-  EXPECT_NEAR(e.interval.low, 0.142591, 1e-6);
-  EXPECT_NEAR(e.interval.high, 0.784390, 1e-6);
+  EXPECT_NEAR(e.interval.low, 0.142590, 1e-6);
+  EXPECT_NEAR(e.interval.high, 0.784370, 1e-6);
   // Zeros and ones: Wilson's interval with n problems, not n - 1.
   const auto binary = mean_over_problems({0, 1, 1, 0, 1, 0, 0, 1, 1, 0});
   EXPECT_NEAR(binary.interval.low, 0.236593, 1e-6);
