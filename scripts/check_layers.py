@@ -34,7 +34,7 @@ ALLOWED = {
     "train": {"model", "data", "rollout", "reward", "algo", "dist", "tokenizer", "ops", "kernels", "util"},
     "pipeline": {"train", "model", "data", "rollout", "reward", "algo", "dist", "tokenizer", "ops", "kernels", "util"},
     # the pipes (tokenize, logprobs, generate, import, export, doctor) work on one module each
-    "apps": {"pipeline", "report", "train", "rollout", "reward", "model", "tokenizer", "ops", "kernels", "util"},
+    "apps": {"pipeline", "report", "train", "data", "rollout", "reward", "model", "tokenizer", "ops", "kernels", "util"},
 }
 NO_TORCH = {"util", "tokenizer", "data", "reward", "report"}
 SOURCE_ENDINGS = (".h", ".cpp", ".cu", ".cuh")

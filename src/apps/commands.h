@@ -20,6 +20,7 @@ void add_resume_command(CLI::App& app, Action& action);
 void add_verify_resume_command(CLI::App& app, Action& action);
 void add_bench_command(CLI::App& app, Action& action);
 void add_eval_command(CLI::App& app, Action& action);
+void add_check_data_command(CLI::App& app, Action& action);
 void add_generate_command(CLI::App& app, Action& action);
 void add_logprobs_command(CLI::App& app, Action& action);
 void add_report_command(CLI::App& app, Action& action);

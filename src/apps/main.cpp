@@ -29,6 +29,7 @@ void add_commands(CLI::App& app, Action& action) {
   add_report_command(app, action);
   add_eval_command(app, action);
   add_bench_command(app, action);
+  add_check_data_command(app, action);
   add_generate_command(app, action);
   add_logprobs_command(app, action);
   add_reward_command(app, action);

@@ -35,6 +35,7 @@ ProblemSet load_problems(const ProblemsConfig& config) {
   }
   if (set.repeated > 0)
     log_warning(cat("problems: ", set.repeated, " left out, an earlier one has the same question"));
+  if (!set.checks.empty()) log_info("problems: " + set.checks);
   return set;
 }
 

@@ -46,12 +46,17 @@ void finish_split(ProblemSet& set, const SplitConfig& split) {
                     split.eval_fraction, " holds out ", available, " problems; accepted: 0 to ", available,
                     ".\n  Raise eval_fraction or lower eval_size."));
   }
+  shuffle_held_out(set.eval, split);
+  if (split.eval_size > 0) set.eval.resize(static_cast<size_t>(split.eval_size));
+}
+
+void shuffle_held_out(std::vector<Problem>& problems, const SplitConfig& split) {
   const DrawKey key{static_cast<uint64_t>(split.split_seed), Stream::kShuffle, stage_id("eval"), 0, 0, 0, 0};
-  const auto order = draw_permutation(key, available);
   std::vector<Problem> shuffled;
-  const int64_t kept = split.eval_size == 0 ? available : split.eval_size;
-  for (int64_t i = 0; i < kept; ++i) shuffled.push_back(std::move(set.eval[order[i]]));
-  set.eval = std::move(shuffled);
+  for (const int64_t i : draw_permutation(key, static_cast<int64_t>(problems.size()))) {
+    shuffled.push_back(std::move(problems[static_cast<size_t>(i)]));
+  }
+  problems = std::move(shuffled);
 }
 
 }  // namespace r1

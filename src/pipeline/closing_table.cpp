@@ -15,6 +15,13 @@ std::string percent(const nlohmann::json& row, const std::string& key) {
   return text;
 }
 
+std::string interval(const nlohmann::json& row, const std::string& key) {
+  if (!row.contains(key + "_low")) return "-";
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f-%.1f %%", 100 * row.at(key + "_low").get<double>(), 100 * row.at(key + "_high").get<double>());
+  return text;
+}
+
 std::string line(const std::string& name, const std::string& before, const std::string& after) {
   char text[160];
   std::snprintf(text, sizeof text, "  %-28s %12s %12s\n", name.c_str(), before.c_str(), after.c_str());
@@ -26,6 +33,11 @@ std::string evaluation_lines(const nlohmann::json& evaluations) {
   const auto &first = evaluations.front(), &last = evaluations.back();
   std::string out = line(cat("held-out problems: ", first.at("eval_problems").get<double>()), "before", "after");
   out += line("accuracy", percent(first, "eval_accuracy"), percent(last, "eval_accuracy"));
+  out += line("  95 % interval", interval(first, "eval_accuracy"), interval(last, "eval_accuracy"));
+  for (const auto& [key, value] : last.items()) {
+    const bool estimate = key.starts_with("eval_pass_at_") || key.starts_with("eval_cons_at_");
+    if (estimate && !key.ends_with("_low") && !key.ends_with("_high")) out += line(key.substr(5), percent(first, key), percent(last, key));
+  }
   for (const auto& [key, value] : last.items()) {
     if (key.starts_with("eval_reward_") && key != "eval_reward_accuracy") {
       out += line(key.substr(12), percent(first, key), percent(last, key));

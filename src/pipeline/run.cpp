@@ -7,6 +7,7 @@
 #include <map>
 #include <numeric>
 
+#include "checked_texts.h"
 #include "closing_table.h"
 #include "export_stage.h"
 #include "kernels/parallel.h"
@@ -29,17 +30,31 @@ namespace {
 struct RunData {
   std::optional<ProblemSet> problems;
   std::map<std::filesystem::path, std::vector<TextExample>> texts;  // by file
+  std::map<const TextSourceConfig*, CheckedTexts> checked;          // of files whose source has checks
   std::map<std::filesystem::path, std::vector<PreferenceExample>> preferences;
 };
+
+const std::vector<Problem>& held_out_of(const RunData& data) {
+  static const std::vector<Problem> none;
+  return data.problems ? data.problems->eval : none;
+}
+
+void load_texts(const TextSourceConfig& source, RunData& data) {
+  if (source.file.empty()) {
+    TextChecker(source.checks, {});  // texts of a stage come later; that the evaluation files can be read is seen now
+  } else if (source.checks.any()) {
+    data.checked[&source] = check_texts(source.checks, source.file.string(), read_text_examples(source.file), held_out_of(data));
+  } else if (!data.texts.contains(source.file)) {
+    data.texts[source.file] = read_text_examples(source.file);
+  }
+}
 
 RunData load_data(const RunConfig& config) {
   RunData data;
   for (const auto& entry : config.stages) {
-    if (needs_problems(entry) && !data.problems) data.problems = load_problems(config.require_problems());
+    if (reads_problems(entry) && !data.problems) data.problems = load_problems(config.require_problems());
     if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) {
-      for (const auto& source : text->data.sources) {
-        if (!source.file.empty() && !data.texts.contains(source.file)) data.texts[source.file] = read_text_examples(source.file);
-      }
+      for (const auto& source : text->data.sources) load_texts(source, data);
     }
     if (const auto* reward_model = std::get_if<RewardModelEntry>(&entry.config); reward_model && !reward_model->file.empty()) {
       data.preferences[reward_model->file] = read_preferences(reward_model->file);
@@ -54,28 +69,42 @@ struct Texts {
   int64_t count = 0;
 };
 
-Texts make_source(const RunConfig& config, const TextSourceConfig& source, const std::string& stage,
-                              const std::filesystem::path& run_dir, const RunData& data) {
+// `findings`: what the source's checks found is added.
+Texts make_source(const RunConfig& config, const TextSourceConfig& source, const std::string& stage, const std::filesystem::path& run_dir,
+                  const RunData& data, std::vector<nlohmann::ordered_json>& findings) {
   if (source.worked) {
     const auto corpus = std::make_shared<WorkedArithmetic>(std::get<ArithmeticConfig>(config.problems->source), *source.worked, config.seed);
     return {[corpus](int64_t i) { return corpus->document(i).text; }, 0};
   }
-  auto examples = source.stage.empty() ? data.texts.at(source.file) : read_text_folder(run_dir / "data" / source.stage);
+  std::vector<TextExample> examples;
+  if (!source.checks.any()) {
+    examples = source.stage.empty() ? data.texts.at(source.file) : read_text_folder(run_dir / "data" / source.stage);
+  } else {
+    auto checked = source.stage.empty() ? data.checked.at(&source)
+                                        : check_texts(source.checks, "stage " + source.stage, read_text_folder(run_dir / "data" / source.stage),
+                                                      held_out_of(data));
+    findings.insert(findings.end(), checked.findings.begin(), checked.findings.end());
+    examples = std::move(checked.examples);
+  }
   const auto count = static_cast<int64_t>(examples.size());
   return {train::shuffled_texts(std::move(examples), config.seed, stage), count};
 }
 
 // Text i of a mixture: its source is drawn by weight, and the source gives its own text i.
-Texts make_texts(const RunConfig& config, const TextDataConfig& data, const std::string& stage,
-                             const std::filesystem::path& run_dir, const RunData& loaded) {
+Texts make_texts(const RunConfig& config, const TextDataConfig& data, const std::string& stage, const std::filesystem::path& run_dir,
+                 const RunData& loaded) {
   std::vector<Texts> sources;
   std::vector<double> weights;
+  std::vector<nlohmann::ordered_json> findings;
+  bool checked = false;
   int64_t count = 0;
   for (const auto& source : data.sources) {
-    sources.push_back(make_source(config, source, stage, run_dir, loaded));
+    sources.push_back(make_source(config, source, stage, run_dir, loaded, findings));
     weights.push_back(source.weight);
+    checked = checked || source.checks.any();
     count += sources.back().count;
   }
+  if (checked) write_findings(run_dir, stage, findings);
   if (sources.size() == 1) return sources[0];
   const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
   const auto drawn = [sources, weights, total, seed = config.seed, id = stage_id(stage.c_str())](int64_t i) {
@@ -195,6 +224,7 @@ void run_stages(const RunConfig& config, const RunData& data, const RunDirectory
   const auto plan = describe_plan(config);
   std::printf("%s\n", plan.c_str());
   std::fflush(stdout);
+  if (data.problems && !data.problems->checks.empty()) write_findings(directory.path(), "problems", data.problems->findings);
   const auto tokenizer = Tokenizer::load(directory.path() / "tokenizer");
   const auto output_of = [&](const std::string& name) { return directory.finished_stage(name)->value("output", ""); };
   for (const auto& entry : config.stages) {
@@ -383,21 +413,6 @@ void resume(const std::filesystem::path& run_dir, const std::vector<std::string>
   const auto data = load_data(config);
   Ledger ledger(directory.path(), config.cost, already_s + monotonic_s() - start_s);
   run_stages(config, data, directory, true, until, ledger);
-}
-
-train::EvalResult evaluate_model(const RunConfig& config, const std::filesystem::path& model_path, int64_t problems) {
-  const train::GrpoStageConfig* grpo = nullptr;
-  for (const auto& stage : config.stages) {
-    if (const auto* g = std::get_if<train::GrpoStageConfig>(&stage.config)) grpo = g;
-  }
-  if (grpo == nullptr || !config.reward) throw Error("evaluation needs a config with a grpo stage, problems and a reward");
-  const auto source = model::open_weights(model_path);
-  model::Transformer model(source->config());
-  model->load_weights(*source);
-  rollout::Engine engine(model, config.load_tokenizer(), grpo->engine);
-  const auto set = load_problems(config.require_problems());
-  return train::evaluate(engine, config.load_tokenizer(), Reward(*config.reward), set.eval,
-                         problems > 0 ? problems : grpo->eval.problems, grpo->eval.sampling, {config.seed, stage_id("eval"), 0});
 }
 
 }  // namespace r1::pipeline

@@ -106,6 +106,11 @@ TextSourceConfig parse_text_source(ConfigNode node, const RunConfig& c, bool in_
                   "Its texts are worked solutions of those problems.");
     }
     source.worked = WorkedConfig::parse(node);
+    return source;
+  }
+  source.checks = TextCheckConfig::parse(node);
+  if (source.checks.against_held_out && (!c.problems || !std::holds_alternative<ProblemFileConfig>(c.problems->source))) {
+    node.reject("decontaminate", "held_out only beside `problems:` of kind jsonl or json_array", "Generated problems are held out by their numbers.");
   }
   return source;
 }

@@ -58,20 +58,31 @@ std::vector<std::string> stage_settings(const RunConfig& config, const StageEntr
                                         const std::function<std::string(const std::string&)>& output_of) {
   const auto* text = std::get_if<TextStageEntry>(&entry.config);
   const bool uses_reward = needs_problems(entry);
-  bool uses_problems = uses_reward;
+  bool uses_problems = reads_problems(entry);
   std::vector<std::string> lines;
-  if (const auto* reward_model = std::get_if<RewardModelEntry>(&entry.config); reward_model && !reward_model->file.empty()) {
-    lines.push_back(cat("file ", reward_model->file.string(), ": ", hash_file(reward_model->file)));
+  const auto add_file = [&](const std::string& what, const std::filesystem::path& file) {
+    if (!file.empty()) lines.push_back(cat(what, ": ", hash_file(file)));
+  };
+  const auto add_checks = [&](const TextCheckConfig& checks) {
+    for (const auto& file : checks.against) add_file("evaluation file " + file.string(), file);
+  };
+  if (const auto* reward_model = std::get_if<RewardModelEntry>(&entry.config)) {
+    add_file("file " + reward_model->file.string(), reward_model->file);
   }
   if (text != nullptr) {
     for (const auto& source : text->data.sources) {
       uses_problems = uses_problems || source.worked;
-      if (!source.file.empty()) lines.push_back(cat("file ", source.file.string(), ": ", hash_file(source.file)));
+      add_file("file " + source.file.string(), source.file);
+      add_checks(source.checks);
     }
   }
   lines.push_back("vocabulary: " + config.load_tokenizer().hash());
   if (uses_problems) {
-    if (const auto* file = std::get_if<ProblemFileConfig>(&config.problems->source)) lines.push_back("problems: " + hash_file(file->file));
+    if (const auto* problems = std::get_if<ProblemFileConfig>(&config.problems->source)) {
+      add_file("problems", problems->file);
+      add_file("held-out problems", problems->eval_file);
+      add_checks(problems->checks);
+    }
   }
   const std::string own = cat("pipeline.", index_of(config, entry), ".");
   for (const auto& [key, value] : config.source.leaves()) {
@@ -88,6 +99,13 @@ std::vector<std::string> stage_settings(const RunConfig& config, const StageEntr
 bool needs_problems(const StageEntry& entry) {
   if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) return text->config.eval.has_value();
   return !std::holds_alternative<RewardModelEntry>(entry.config) && !std::holds_alternative<ExportEntry>(entry.config);
+}
+
+bool reads_problems(const StageEntry& entry) {
+  const auto* text = std::get_if<TextStageEntry>(&entry.config);
+  if (needs_problems(entry) || text == nullptr) return needs_problems(entry);
+  return std::any_of(text->data.sources.begin(), text->data.sources.end(),
+                     [](const TextSourceConfig& source) { return source.checks.against_held_out; });
 }
 
 std::string output_hash(const std::filesystem::path& run_dir, const StageEntry& entry) {

@@ -20,6 +20,9 @@ std::vector<std::string> stage_settings(const RunConfig& config, const StageEntr
 /// Whether a stage samples answers to the run's problems, in training or in an evaluation, and so needs their reward.
 bool needs_problems(const StageEntry& entry);
 
+/// Whether a stage reads the run's problems: needs_problems, or its texts are checked against the held-out ones.
+bool reads_problems(const StageEntry& entry);
+
 /// True for a dotted key of the config whose change alters no result.
 bool is_harmless(const std::string& key);
 

@@ -85,7 +85,6 @@ Metrics RejectionStage::advance() {
       tokens += static_cast<int64_t>(g.group.completions[i].tokens.size());
       if (keeps(g.scores[i])) kept.push_back(i);
     }
-    const auto text = [&](size_t i) { return context_.tokenizer.decode(g.group.completions[i].tokens, {.skip_special = true}); };
     const auto write = [&](const nlohmann::ordered_json& line) {
       lines += line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
     };
@@ -96,7 +95,8 @@ Metrics RejectionStage::advance() {
       passed += static_cast<int64_t>(kept.size());
       solved += kept.empty() ? 0 : 1;
       if (!(best->total > worst->total)) continue;  // also when the gold answer is unreadable and both are NaN
-      const auto chosen = text(static_cast<size_t>(best - g.scores.begin())), rejected = text(static_cast<size_t>(worst - g.scores.begin()));
+      const auto& chosen = g.texts[static_cast<size_t>(best - g.scores.begin())];
+      const auto& rejected = g.texts[static_cast<size_t>(worst - g.scores.begin())];
       if (chosen == rejected) continue;  // they differ in what is not text, the end token
       ++kept_count;
       write({{"prompt", g.problem.prompt}, {"chosen", chosen}, {"rejected", rejected}, {"problem_id", g.problem.id},
@@ -115,7 +115,7 @@ Metrics RejectionStage::advance() {
     for (const size_t i : kept) {
       const auto& completion = g.group.completions[i];
       nlohmann::ordered_json line{{"prompt", g.problem.prompt},
-                                  {"completion", text(i)},
+                                  {"completion", g.texts[i]},
                                   {"problem_id", g.problem.id},
                                   {"num_tokens", completion.tokens.size()}};
       for (const auto& [name, value] : g.scores[i].parts) line["rewards"][name] = value;

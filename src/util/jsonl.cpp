@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "descriptor.h"
 #include "r1/util/error.h"
 #include "r1/util/file.h"
@@ -22,10 +24,13 @@ class LineReader {
   explicit LineReader(const fs::path& file) {
     if (file.extension() == ".zst") {
       buffer_ = read_zstd(file);
+      size_ = buffer_.size();
     } else {
       std::error_code error;
       if (fs::is_directory(file, error)) throw_system_error(file, "read", EISDIR);
       in_ = std::make_unique<Descriptor>(file, O_RDONLY, "read");
+      size_ = fs::file_size(file, error);
+      if (error) size_ = 0;  // a pipe
     }
   }
 
@@ -37,9 +42,12 @@ class LineReader {
     ended_ = newline != std::string::npos;
     const size_t end = ended_ ? newline : buffer_.size();
     line = std::string_view(buffer_).substr(begin_, end - begin_);
-    begin_ = ended_ ? end + 1 : end;
+    const size_t next = ended_ ? end + 1 : end;
+    read_ += next - begin_;
+    begin_ = next;
     return true;
   }
+  double part() const { return size_ == 0 ? 0 : std::min(1.0, static_cast<double>(read_) / static_cast<double>(size_)); }
   bool line_ended() const { return ended_; }  ///< the last line of next() had its newline
 
  private:
@@ -59,6 +67,7 @@ class LineReader {
   std::unique_ptr<Descriptor> in_;
   std::string buffer_;
   size_t begin_ = 0, searched_ = 0;
+  uint64_t size_ = 0, read_ = 0;
   bool ended_ = true;
 };
 
@@ -70,6 +79,10 @@ std::string excerpt(std::string_view line) {
 }  // namespace
 
 void read_jsonl(const fs::path& file, const std::function<void(int64_t, const json&)>& row) {
+  read_jsonl_lines(file, [&](const JsonLine& line) { row(line.number, line.value); });
+}
+
+void read_jsonl_lines(const fs::path& file, const std::function<void(const JsonLine&)>& row) {
   LineReader reader(file);
   std::string_view line;
   int64_t number = 0, rows = 0;
@@ -93,7 +106,7 @@ void read_jsonl(const fs::path& file, const std::function<void(int64_t, const js
                       "; accepted: one JSON object per line, for example {\"question\": \"...\"}."));
     }
     ++rows;
-    row(number, value);
+    row({number, value, line, reader.part()});
   }
   if (rows == 0) {
     throw Error(cat(file.string(), ": holds no row; accepted: at least one JSON object, one per line.\n  ",

@@ -36,6 +36,10 @@ class Files {
   Files() {
     const fs::path model = model_with_tokenizer(folder_, "model");
     folder_.write("text.txt", "no model\n");
+    folder_.write("rows.jsonl", "{\"text\": \"x\"}\n");
+    folder_.write("numbers.jsonl", "{\"n\": 1}\n");
+    folder_.write("problems.jsonl", "{\"question\": \"1 + 1\", \"answer\": 2}\n");
+    folder_.write("half.jsonl", "{\"question\": \"1 + 1\", \"answer\": 2}\n{\"question\": ");
     folder_.write("empty/readme", "");
     folder_.write("notes/diary.txt", "dear diary");
     folder_.write("characters.json", characters_json());
@@ -337,6 +341,54 @@ const std::vector<BadInput>& table() {
        "",
        1,
        {"/proc/new_model.gguf"}},
+      // eval
+      {"eval of nothing", {"eval", "--model", "@model"}, "", 1, {"give a config", "or --data FILE"}},
+      {"eval of two things", {"eval", "x.yaml", "--data", "y.jsonl", "--model", "@model"}, "", 1, {"one of the two"}},
+      {"eval without the file", {"eval", "--data", "@nothing.jsonl", "--model", "@model"}, "", 1, {"nothing.jsonl"}},
+      {"eval of rows that are no problems",
+       {"eval", "--data", "@rows.jsonl", "--model", "@model"},
+       "",
+       1,
+       {"rows.jsonl:1: has no field \"question\"; it has text"}},
+      {"eval of half a file", {"eval", "--data", "@half.jsonl", "--model", "@model"}, "", 1, {"half.jsonl:2: no JSON"}},
+      {"eval template without its place",
+       {"eval", "--data", "@problems.jsonl", "--model", "@model", "--prompt", "Q:"},
+       "",
+       1,
+       {"--prompt holds no {prompt}"}},
+      {"greedy samples",
+       {"eval", "--data", "@problems.jsonl", "--model", "@model", "--prompt", "{prompt}", "--samples", "4"},
+       "",
+       1,
+       {"4 samples at temperature 0 would all be the same text"}},
+      {"eval over a file",
+       {"eval", "--data", "@problems.jsonl", "--model", "@model", "--out", "@text.txt"},
+       "",
+       1,
+       {"text.txt exists; name another file for --out"}},
+      {"eval settings of a config", {"eval", "x.yaml", "--chat", "--model", "@model"}, "", 1, {"go with --data"}},
+      {"negative samples", {"eval", "--model", "x", "--samples", "-1"}, "", 2, {"--samples", "is -1; accepted: 0 to 1e+06"}},
+      // check-data
+      {"nothing to check", {"check-data", "@problems.jsonl"}, "", 1, {"name at least one of --against FILE"}},
+      {"no data file", {"check-data", "--deduplicate"}, "", 2, {"files is required"}},
+      {"missing data", {"check-data", "@nothing.jsonl", "--deduplicate"}, "", 1, {"nothing.jsonl: no such file"}},
+      {"data of another kind", {"check-data", "@text.txt", "--deduplicate"}, "", 1, {"text.txt: is neither .jsonl"}},
+      {"data cut off", {"check-data", "@half.jsonl", "--deduplicate"}, "", 1, {"half.jsonl:2: no JSON"}},
+      {"evaluation file cut off", {"check-data", "@problems.jsonl", "--against", "@half.jsonl"}, "", 1, {"half.jsonl:2: no JSON"}},
+      {"rows without texts", {"check-data", "@numbers.jsonl", "--deduplicate"}, "", 1, {"numbers.jsonl:1: has no field with a text", "n"}},
+      {"fields that are not there",
+       {"check-data", "@problems.jsonl", "--deduplicate", "--fields", "qestion"},
+       "",
+       1,
+       {"problems.jsonl:1: has no field with a text", "question"}},
+      {"output that exists",
+       {"check-data", "@problems.jsonl", "--deduplicate", "--out", "@problems.jsonl"},
+       "",
+       1,
+       {"problems.jsonl exists; name another file for --out"}},
+      {"own names without the filter", {"check-data", "@problems.jsonl", "--own", "R1", "--deduplicate"}, "", 1, {"add --identity"}},
+      {"n-grams of two words", {"check-data", "x.jsonl", "--ngram", "2"}, "", 2, {"--ngram", "is 2; accepted: 4 to 100"}},
+      {"output that cannot be written", {"check-data", "@problems.jsonl", "--deduplicate", "--out", "/proc/new.jsonl"}, "", 1, {"/proc/new.jsonl"}},
       // standard output
       {"full disk behind a pipe",
        {"tokenize", "--tokenizer", "@model"},

@@ -14,6 +14,8 @@ struct Problem {
   std::string kind;    ///< "arithmetic", "countdown", "jsonl", "json_array"
   nlohmann::json
       extra;  ///< arithmetic: a, b, op; countdown: numbers, target, solution; files: the other fields
+  std::string question = {};  ///< of a file: as it stands there, before the template
+  std::string solution = {};  ///< of a file: the whole answer field, with the worked solution where it has one
 };
 
 /// Training and held-out problems of one source; no (a, b, op), number set or question stands in both.
@@ -22,6 +24,8 @@ struct ProblemSet {
   std::vector<Problem> eval;    ///< in the order of a keyed shuffle, cut to eval_size
   int64_t gold_unreadable = 0;  ///< left out because their gold answer cannot be read
   int64_t repeated = 0;         ///< left out because an earlier problem has the same question
+  std::string checks;           ///< what text checks did, for the log; empty without any
+  std::vector<nlohmann::ordered_json> findings;  ///< of the text checks, see TextChecker
 };
 
 /// Which problems are held out.

@@ -30,8 +30,4 @@ std::string describe_states(const RunConfig& config, const std::string& from = "
 void resume(const std::filesystem::path& run_dir, const std::vector<std::string>& overrides, bool allow_changes,
             const std::string& command_line, const std::string& until = "", double already_s = 0);
 
-/// Accuracy and reward parts of the model at `model_path` (default: the run's last checkpoint) on the held-out problems.
-/// Returns the result as printed.
-train::EvalResult evaluate_model(const RunConfig& config, const std::filesystem::path& model_path, int64_t problems);
-
 }  // namespace r1::pipeline

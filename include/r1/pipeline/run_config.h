@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "r1/data/problem_source.h"
+#include "r1/data/text_check.h"
 #include "r1/data/worked_arithmetic.h"
 #include "r1/model/model_config.h"
 #include "r1/pipeline/cost.h"
@@ -28,6 +29,7 @@ struct TextSourceConfig {
   std::optional<WorkedConfig> worked;  ///< kind arithmetic_worked: generated from the run's `problems:`
   std::string stage;                   ///< kind stage: the kept completions of an earlier stage
   double weight = 1;                   ///< in a mixture: share of the texts, divided by the sum of all
+  TextCheckConfig checks;              ///< kinds jsonl and stage: `decontaminate:`, `identity:`, `deduplicate:`
 };
 
 /// Where a text stage's texts come from: its `data:` section, one source or `kind: mixture` with `sources:`.

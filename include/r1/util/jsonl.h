@@ -15,6 +15,17 @@ namespace r1 {
 void read_jsonl(const std::filesystem::path& file,
                 const std::function<void(int64_t, const nlohmann::json&)>& row);
 
+/// A line of a JSONL file.
+struct JsonLine {
+  int64_t number = 0;           ///< from 1
+  const nlohmann::json& value;  ///< an object
+  std::string_view raw;         ///< as it stands in the file, without the newline
+  double part = 0;              ///< of the file that was read to here, 0 to 1
+};
+
+/// As read_jsonl, with more about each line.
+void read_jsonl_lines(const std::filesystem::path& file, const std::function<void(const JsonLine&)>& row);
+
 class Descriptor;
 
 /// Appends JSON lines, each written whole by one call: a reader never sees half a row of a living process.
