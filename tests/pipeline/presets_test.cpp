@@ -49,7 +49,9 @@ TEST_F(Presets, RlStagesHaveThePapersNumbers) {
     SCOPED_TRACE(row.preset);
     const auto config = load(row.preset);
     const auto& g = stage<train::GrpoStageConfig>(config, row.preset);
-    if (row.steps > 0) EXPECT_EQ(g.steps, row.steps);
+    if (row.steps > 0) {
+      EXPECT_EQ(g.steps, row.steps);
+    }
     EXPECT_EQ(g.prompts_per_step, 32);
     EXPECT_EQ(g.group_size, 16);
     EXPECT_EQ(g.prompts_per_step * g.group_size, 512);
