@@ -1,12 +1,13 @@
 // The gate of a mixture of experts, equations at moe_cuda.h, in one pass over [N, E].
 //
-// A warp per token: lane l holds the scores of experts l, l + 32, ... in registers; biased scores also lie in shared memory,
-// where lane g ranks group g. The K experts come from K rounds of a maximum over the warp (5 shuffles each). Blocks walk over
-// the tokens and keep a histogram in shared memory, added to the counts once, as integers: order does not matter.
-// Backward: a warp per token as well.
+// A warp per token: lane l holds the scores of experts l, l + 32, ... in registers; biased scores also lie in
+// shared memory, where lane g ranks group g. The K experts come from K rounds of a maximum over the warp (5
+// shuffles each). Blocks walk over the tokens and keep a histogram in shared memory, added to the counts
+// once, as integers: order does not matter. Backward: a warp per token as well.
 //
-// Bytes: N E 4 read and written once, N K 12 written; no product worth naming. N = 16384, E = 256, K = 8: 35 MB, 11 us at
-// 3.35 TB/s (estimated; the K rounds of shuffles are about as long). torch ops with the sort took 793 us on an H100.
+// Bytes: N E 4 read and written once, N K 12 written; no product worth naming. N = 16384, E = 256, K = 8: 35
+// MB, 11 us at 3.35 TB/s (estimated; the K rounds of shuffles are about as long). torch ops with the sort
+// took 793 us on an H100.
 #include <climits>
 
 #include "kernels/device/launch.h"
@@ -79,8 +80,9 @@ __device__ unsigned kept_groups(const float* biased, int E, const GateShape& sha
 
 template <int kPer>
 __global__ void __launch_bounds__(kThreads)
-    gate_forward_kernel(int64_t N, GateShape shape, const float* logits, const float* bias, const int64_t* chosen, float* scores,
-                        int64_t* experts, float* weights, int64_t* counts) {
+    gate_forward_kernel(int64_t N, GateShape shape, const float* logits, const float* bias,
+                        const int64_t* chosen, float* scores, int64_t* experts, float* weights,
+                        int64_t* counts) {
   R1_SHARED(biased_of_warp, float[kWarps][kPer * 32]);
   R1_SHARED(score_of_warp, float[kWarps][kPer * 32]);
   R1_SHARED(histogram, int[kPer * 32]);
@@ -90,7 +92,8 @@ __global__ void __launch_bounds__(kThreads)
   float* score = score_of_warp[warp_id()];
   for (int e = static_cast<int>(threadIdx.x); e < E; e += kThreads) histogram[e] = 0;
   __syncthreads();
-  for (int64_t n = static_cast<int64_t>(blockIdx.x) * kWarps + warp_id(); n < N; n += static_cast<int64_t>(gridDim.x) * kWarps) {
+  for (int64_t n = static_cast<int64_t>(blockIdx.x) * kWarps + warp_id(); n < N;
+       n += static_cast<int64_t>(gridDim.x) * kWarps) {
     float s[kPer];
     scores_of_row<kPer>(logits + n * E, E, shape.sigmoid, s);
 #pragma unroll
@@ -157,17 +160,20 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
   for (int e = static_cast<int>(threadIdx.x); e < E; e += kThreads) {
     if (histogram[e] > 0) {
-      atomicAdd(reinterpret_cast<unsigned long long*>(counts + e), static_cast<unsigned long long>(histogram[e]));
+      atomicAdd(reinterpret_cast<unsigned long long*>(counts + e),
+                static_cast<unsigned long long>(histogram[e]));
     }
   }
 }
 
 template <int kPer>
 __global__ void __launch_bounds__(kThreads)
-    gate_backward_kernel(int64_t N, GateShape shape, const float* scores, const int64_t* experts, const float* dweights,
-                         const float* dshares, float* dlogits) {
-  const int E = static_cast<int>(shape.num_experts), K = static_cast<int>(shape.experts_per_token), lane = lane_id();
-  for (int64_t n = static_cast<int64_t>(blockIdx.x) * kWarps + warp_id(); n < N; n += static_cast<int64_t>(gridDim.x) * kWarps) {
+    gate_backward_kernel(int64_t N, GateShape shape, const float* scores, const int64_t* experts,
+                         const float* dweights, const float* dshares, float* dlogits) {
+  const int E = static_cast<int>(shape.num_experts), K = static_cast<int>(shape.experts_per_token),
+            lane = lane_id();
+  for (int64_t n = static_cast<int64_t>(blockIdx.x) * kWarps + warp_id(); n < N;
+       n += static_cast<int64_t>(gridDim.x) * kWarps) {
     float s[kPer], ds[kPer];
 #pragma unroll
     for (int i = 0; i < kPer; ++i) {
@@ -227,7 +233,8 @@ __global__ void bias_update_kernel(int E, const int64_t* counts, float gamma, fl
   if (threadIdx.x == 0) total = 0;
   __syncthreads();
   unsigned long long sum = 0;
-  for (int e = static_cast<int>(threadIdx.x); e < E; e += static_cast<int>(blockDim.x)) sum += static_cast<unsigned long long>(counts[row + e]);
+  for (int e = static_cast<int>(threadIdx.x); e < E; e += static_cast<int>(blockDim.x))
+    sum += static_cast<unsigned long long>(counts[row + e]);
   atomicAdd(&total, sum);
   __syncthreads();
   for (int e = static_cast<int>(threadIdx.x); e < E; e += static_cast<int>(blockDim.x)) {
@@ -238,14 +245,17 @@ __global__ void bias_update_kernel(int E, const int64_t* counts, float gamma, fl
 
 void check(const GateShape& s) {
   const auto between = [](int64_t x, int64_t low, int64_t high) { return x >= low && x <= high; };
-  if (between(s.num_experts, 1, kMaxExperts) && between(s.num_groups, 1, kMaxGroups) && s.num_experts % s.num_groups == 0 &&
-      between(s.groups_kept, 1, s.num_groups) && between(s.experts_per_token, 1, kMaxChosen) &&
+  if (between(s.num_experts, 1, kMaxExperts) && between(s.num_groups, 1, kMaxGroups) &&
+      s.num_experts % s.num_groups == 0 && between(s.groups_kept, 1, s.num_groups) &&
+      between(s.experts_per_token, 1, kMaxChosen) &&
       s.experts_per_token <= s.groups_kept * (s.num_experts / s.num_groups)) {
     return;
   }
-  throw std::runtime_error("moe_gate: " + std::to_string(s.num_experts) + " experts in " + std::to_string(s.num_groups) + " groups, " +
-                           std::to_string(s.groups_kept) + " kept, " + std::to_string(s.experts_per_token) +
-                           " per token; accepted: up to 512 experts, 32 groups that divide them, 32 per token within the kept groups");
+  throw std::runtime_error("moe_gate: " + std::to_string(s.num_experts) + " experts in " +
+                           std::to_string(s.num_groups) + " groups, " + std::to_string(s.groups_kept) +
+                           " kept, " + std::to_string(s.experts_per_token) +
+                           " per token; accepted: up to 512 experts, 32 groups that divide them, 32 per "
+                           "token within the kept groups");
 }
 
 // Blocks that walk over the tokens: enough for every card, few enough that the histograms' additions are few.
@@ -261,30 +271,34 @@ void with_width(int64_t E, const Start& start) {
 
 }  // namespace
 
-void moe_gate_forward(int64_t N, const GateShape& shape, const float* logits, const float* bias, const int64_t* chosen, float* scores,
-                      int64_t* experts, float* weights, int64_t* counts, cudaStream_t stream) {
+void moe_gate_forward(int64_t N, const GateShape& shape, const float* logits, const float* bias,
+                      const int64_t* chosen, float* scores, int64_t* experts, float* weights, int64_t* counts,
+                      cudaStream_t stream) {
   check(shape);
   if (N == 0) return;
   with_width(shape.num_experts, [&](auto width) {
     launch({.name = "moe_gate_forward", .blocks = gate_blocks(N), .threads = kThreads, .stream = stream},
-           gate_forward_kernel<decltype(width)::value>, N, shape, logits, bias, chosen, scores, experts, weights, counts);
+           gate_forward_kernel<decltype(width)::value>, N, shape, logits, bias, chosen, scores, experts,
+           weights, counts);
   });
 }
 
-void moe_gate_backward(int64_t N, const GateShape& shape, const float* scores, const int64_t* experts, const float* dweights,
-                       const float* dshares, float* dlogits, cudaStream_t stream) {
+void moe_gate_backward(int64_t N, const GateShape& shape, const float* scores, const int64_t* experts,
+                       const float* dweights, const float* dshares, float* dlogits, cudaStream_t stream) {
   check(shape);
   if (N == 0) return;
   with_width(shape.num_experts, [&](auto width) {
     launch({.name = "moe_gate_backward", .blocks = gate_blocks(N), .threads = kThreads, .stream = stream},
-           gate_backward_kernel<decltype(width)::value>, N, shape, scores, experts, dweights, dshares, dlogits);
+           gate_backward_kernel<decltype(width)::value>, N, shape, scores, experts, dweights, dshares,
+           dlogits);
   });
 }
 
-void moe_bias_update(int64_t L, int64_t E, const int64_t* counts, float gamma, float* bias, cudaStream_t stream) {
+void moe_bias_update(int64_t L, int64_t E, const int64_t* counts, float gamma, float* bias,
+                     cudaStream_t stream) {
   if (L == 0 || E == 0) return;
-  launch({.name = "moe_bias_update", .blocks = L, .threads = 128, .stream = stream}, bias_update_kernel, static_cast<int>(E), counts,
-         gamma, bias);
+  launch({.name = "moe_bias_update", .blocks = L, .threads = 128, .stream = stream}, bias_update_kernel,
+         static_cast<int>(E), counts, gamma, bias);
 }
 
 }  // namespace r1::kernels::cuda

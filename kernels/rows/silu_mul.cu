@@ -1,8 +1,9 @@
 // SwiGLU's product, arXiv:2002.05202: y = silu(gate) up, silu(x) = x s, s = 1 / (1 + e^-x).
 //   dup = dy silu(gate)        dgate = dy up s (1 + gate (1 - s))
 //
-// A block per row, 16 bytes of each operand to a thread and step. Memory-bound: forward 3 N F s bytes, backward 5 N F s
-// (s = sizeof(T)). N = 8192, F = 11008, bf16: 541 MB, 161 us forward; 902 MB, 269 us backward at 3.35 TB/s (estimated).
+// A block per row, 16 bytes of each operand to a thread and step. Memory-bound: forward 3 N F s bytes,
+// backward 5 N F s (s = sizeof(T)). N = 8192, F = 11008, bf16: 541 MB, 161 us forward; 902 MB, 269 us
+// backward at 3.35 TB/s (estimated).
 #include "kernels/device/launch.h"
 #include "kernels/device/vector.h"
 #include "kernels/rows/rows_cuda.h"
@@ -36,7 +37,8 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    silu_mul_backward_kernel(int64_t F, const T* gate, const T* up, int64_t stride, const T* dy, T* dgate, T* dup, bool aligned) {
+    silu_mul_backward_kernel(int64_t F, const T* gate, const T* up, int64_t stride, const T* dy, T* dgate,
+                             T* dup, bool aligned) {
   constexpr int kPack = Pack<T>::kCount;
   const int64_t in = static_cast<int64_t>(blockIdx.x) * stride, out = static_cast<int64_t>(blockIdx.x) * F;
   for (int64_t f = static_cast<int64_t>(threadIdx.x) * kPack; f < F; f += kThreads * kPack) {
@@ -57,26 +59,28 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 template <class T>
-void silu_mul_forward(int64_t N, int64_t F, const T* gate, const T* up, int64_t stride, T* y, cudaStream_t stream) {
+void silu_mul_forward(int64_t N, int64_t F, const T* gate, const T* up, int64_t stride, T* y,
+                      cudaStream_t stream) {
   if (N == 0 || F == 0) return;
   const bool aligned = rows_aligned(gate, stride) && rows_aligned(up, stride) && rows_aligned(y, F);
-  launch({.name = "silu_mul_forward", .blocks = N, .threads = kThreads, .stream = stream}, silu_mul_forward_kernel<T>, F, gate, up,
-         stride, y, aligned);
+  launch({.name = "silu_mul_forward", .blocks = N, .threads = kThreads, .stream = stream},
+         silu_mul_forward_kernel<T>, F, gate, up, stride, y, aligned);
 }
 
 template <class T>
-void silu_mul_backward(int64_t N, int64_t F, const T* gate, const T* up, int64_t stride, const T* dy, T* dgate, T* dup,
-                       cudaStream_t stream) {
+void silu_mul_backward(int64_t N, int64_t F, const T* gate, const T* up, int64_t stride, const T* dy,
+                       T* dgate, T* dup, cudaStream_t stream) {
   if (N == 0 || F == 0) return;
-  const bool aligned = rows_aligned(gate, stride) && rows_aligned(up, stride) && rows_aligned(dy, F) && rows_aligned(dgate, stride) &&
-                       rows_aligned(dup, stride);
-  launch({.name = "silu_mul_backward", .blocks = N, .threads = kThreads, .stream = stream}, silu_mul_backward_kernel<T>, F, gate, up,
-         stride, dy, dgate, dup, aligned);
+  const bool aligned = rows_aligned(gate, stride) && rows_aligned(up, stride) && rows_aligned(dy, F) &&
+                       rows_aligned(dgate, stride) && rows_aligned(dup, stride);
+  launch({.name = "silu_mul_backward", .blocks = N, .threads = kThreads, .stream = stream},
+         silu_mul_backward_kernel<T>, F, gate, up, stride, dy, dgate, dup, aligned);
 }
 
-#define R1_INSTANTIATE(T)                                                                                 \
-  template void silu_mul_forward<T>(int64_t, int64_t, const T*, const T*, int64_t, T*, cudaStream_t);    \
-  template void silu_mul_backward<T>(int64_t, int64_t, const T*, const T*, int64_t, const T*, T*, T*, cudaStream_t);
+#define R1_INSTANTIATE(T)                                                                             \
+  template void silu_mul_forward<T>(int64_t, int64_t, const T*, const T*, int64_t, T*, cudaStream_t); \
+  template void silu_mul_backward<T>(int64_t, int64_t, const T*, const T*, int64_t, const T*, T*, T*, \
+                                     cudaStream_t);
 R1_INSTANTIATE(float)
 R1_INSTANTIATE(Bf16)
 

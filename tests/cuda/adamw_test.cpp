@@ -38,7 +38,8 @@ TYPED_TEST(AdamWCuda, ThreeStepsAgainstFloat64) {
     plain_p.push_back(start);
     plain_m.emplace_back(start.size());
     plain_v.emplace_back(start.size());
-    tensors.push_back({p[t]->data(), g[t]->data(), m[t]->data(), v[t]->data(), t == 3 ? nullptr : copy[t]->data(), sizes[t], t != 1});
+    tensors.push_back({p[t]->data(), g[t]->data(), m[t]->data(), v[t]->data(),
+                       t == 3 ? nullptr : copy[t]->data(), sizes[t], t != 1});
   }
   const auto chunks = cuda::adamw_chunks(tensors);
   DeviceArray<cuda::AdamWTensor> device_tensors(tensors, "tensors");
@@ -50,27 +51,36 @@ TYPED_TEST(AdamWCuda, ThreeStepsAgainstFloat64) {
     double squares = 0;
     std::vector<std::vector<G>> gradients;
     for (size_t t = 0; t < sizes.size(); ++t) {
-      gradients.push_back(random_values<G>(sizes[t], static_cast<uint32_t>(100 * step) + static_cast<uint32_t>(t), 0.01));
+      gradients.push_back(
+          random_values<G>(sizes[t], static_cast<uint32_t>(100 * step) + static_cast<uint32_t>(t), 0.01));
       g[t]->assign(gradients[t]);
       for (const G x : gradients[t]) squares += value(x) * value(x);
     }
     const auto norms = deterministic<float>([&] {
-      cuda::gradient_norm<G>(device_tensors.data(), device_chunks.data(), count, max_norm, partial.data(), norm.data(), nullptr);
+      cuda::gradient_norm<G>(device_tensors.data(), device_chunks.data(), count, max_norm, partial.data(),
+                             norm.data(), nullptr);
       return norm.to_host();
     });
     EXPECT_NEAR(std::sqrt(squares), norms[0], 1e-6 * norms[0]);
     const double clip = std::min(1.0, max_norm / (std::sqrt(squares) + 1e-6));
     EXPECT_NEAR(clip, norms[1], 1e-6);
     EXPECT_LT(clip, 1.0);  // the clip is at work
-    const cuda::AdamWStep s{beta1, 1 - beta1, beta2, 1 - beta2, 1 - lr * decay, static_cast<float>(lr / (1 - std::pow(beta1, step))),
-                            static_cast<float>(1 / std::sqrt(1 - std::pow(beta2, step))), eps};
+    const cuda::AdamWStep s{beta1,
+                            1 - beta1,
+                            beta2,
+                            1 - beta2,
+                            1 - lr * decay,
+                            static_cast<float>(lr / (1 - std::pow(beta1, step))),
+                            static_cast<float>(1 / std::sqrt(1 - std::pow(beta2, step))),
+                            eps};
     cuda::adamw_step<G>(device_tensors.data(), device_chunks.data(), count, s, norm.data() + 1, nullptr);
     const auto update = [&](auto& pp, auto& mm, auto& vv, const G& gradient, bool decays, auto scale) {
       using A = decltype(scale);
       const A d = scale * static_cast<A>(value(gradient));
       mm = A(s.beta1) * mm + A(s.one_minus_beta1) * d;
       vv = A(s.beta2) * vv + A(s.one_minus_beta2) * (d * d);
-      pp = (decays ? A(s.keep) : A(1)) * pp - A(s.step_size) * (mm / (std::sqrt(vv) * A(s.inv_sqrt_bias2) + A(s.eps)));
+      pp = (decays ? A(s.keep) : A(1)) * pp -
+           A(s.step_size) * (mm / (std::sqrt(vv) * A(s.inv_sqrt_bias2) + A(s.eps)));
     };
     for (size_t t = 0; t < sizes.size(); ++t) {
       for (size_t i = 0; i < gradients[t].size(); ++i) {
@@ -86,7 +96,8 @@ TYPED_TEST(AdamWCuda, ThreeStepsAgainstFloat64) {
     if (t == 3) continue;  // has no copy
     const auto weights = p[t]->to_host();
     const auto copies = copy[t]->to_host();
-    for (size_t i = 0; i < weights.size(); ++i) ASSERT_EQ(round_to<Bf16>(weights[i]).bits, copies[i].bits) << t << " " << i;
+    for (size_t i = 0; i < weights.size(); ++i)
+      ASSERT_EQ(round_to<Bf16>(weights[i]).bits, copies[i].bits) << t << " " << i;
   }
 }
 
@@ -97,10 +108,12 @@ TEST(AdamWCudaNorm, WithoutALimitNothingIsScaledAndNanStaysVisible) {
   DeviceArray<cuda::AdamWChunk> chunks(cuda::adamw_chunks(tensors), "chunks");
   DeviceArray<double> partial(1, "partial");
   DeviceArray<float> norm(2, "norm");
-  cuda::gradient_norm<float>(device_tensors.data(), chunks.data(), 1, 0.0f, partial.data(), norm.data(), nullptr);
+  cuda::gradient_norm<float>(device_tensors.data(), chunks.data(), 1, 0.0f, partial.data(), norm.data(),
+                             nullptr);
   EXPECT_EQ((std::vector<float>{5, 1}), norm.to_host());
   g.assign({3, NAN});
-  cuda::gradient_norm<float>(device_tensors.data(), chunks.data(), 1, 1.0f, partial.data(), norm.data(), nullptr);
+  cuda::gradient_norm<float>(device_tensors.data(), chunks.data(), 1, 1.0f, partial.data(), norm.data(),
+                             nullptr);
   EXPECT_TRUE(std::isnan(norm.to_host()[1]));
 }
 

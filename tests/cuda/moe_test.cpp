@@ -19,8 +19,8 @@ size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
 // The equations at moe_cuda.h by sorting.
 template <class A, class L>
-Gate<A> gate(int64_t N, const cuda::GateShape& s, const std::vector<L>& logits, const std::vector<float>& bias,
-             const std::vector<int64_t>& chosen) {
+Gate<A> gate(int64_t N, const cuda::GateShape& s, const std::vector<L>& logits,
+             const std::vector<float>& bias, const std::vector<int64_t>& chosen) {
   const int64_t E = s.num_experts, K = s.experts_per_token, size = E / s.num_groups;
   Gate<A> r;
   for (int64_t n = 0; n < N; ++n) {
@@ -43,13 +43,16 @@ Gate<A> gate(int64_t N, const cuda::GateShape& s, const std::vector<L>& logits, 
       std::sort(x.rbegin(), x.rend());
       return s.group_by_top_two && size > 1 ? x[0] + x[1] : x[0];
     };
-    std::sort(groups.begin(), groups.end(), [&](int64_t a, int64_t b) { return std::pair(-rank(a), a) < std::pair(-rank(b), b); });
+    std::sort(groups.begin(), groups.end(),
+              [&](int64_t a, int64_t b) { return std::pair(-rank(a), a) < std::pair(-rank(b), b); });
     groups.resize(idx(s.groups_kept));
     std::sort(groups.begin(), groups.end());
     for (const int64_t g : groups) {
       for (int64_t e = g * size; e < (g + 1) * size; ++e) order.push_back(e);
     }
-    std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return std::pair(-biased[idx(a)], a) < std::pair(-biased[idx(b)], b); });
+    std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+      return std::pair(-biased[idx(a)], a) < std::pair(-biased[idx(b)], b);
+    });
     A total = 0;
     for (int64_t k = 0; k < K; ++k) {
       const int64_t e = chosen.empty() ? order[idx(k)] : chosen[idx(n * K + k)];
@@ -57,7 +60,8 @@ Gate<A> gate(int64_t N, const cuda::GateShape& s, const std::vector<L>& logits, 
       r.weights.push_back(score[idx(e)]);
       total += score[idx(e)];
     }
-    for (int64_t k = 0; k < K; ++k) r.weights[idx(n * K + k)] *= static_cast<A>(s.scale) / (s.normalize ? total + A(1e-20) : A(1));
+    for (int64_t k = 0; k < K; ++k)
+      r.weights[idx(n * K + k)] *= static_cast<A>(s.scale) / (s.normalize ? total + A(1e-20) : A(1));
     r.scores.insert(r.scores.end(), score.begin(), score.end());
   }
   return r;
@@ -66,29 +70,31 @@ Gate<A> gate(int64_t N, const cuda::GateShape& s, const std::vector<L>& logits, 
 const std::vector<cuda::GateShape> kShapes{
     {256, 8, 8, 4, true, true, true, 2.5f},    // DeepSeek-V3
     {64, 6, 1, 1, false, false, false, 1.0f},  // DeepSeek-V2-Lite
-    {160, 6, 8, 3, false, false, false, 16.0f},
-    {1, 1, 1, 1, true, true, true, 1.0f},
-    {6, 3, 3, 2, true, true, true, 1.0f},
-    {300, 32, 5, 4, true, true, false, 1.5f},
+    {160, 6, 8, 3, false, false, false, 16.0f}, {1, 1, 1, 1, true, true, true, 1.0f},
+    {6, 3, 3, 2, true, true, true, 1.0f},       {300, 32, 5, 4, true, true, false, 1.5f},
 };
 
 TEST(MoeGateCuda, ForwardAgainstFloat64) {
   for (const auto& s : kShapes) {
     for (const int64_t N : {0, 1, 37}) {
-      const auto logits = random_values<float>(N * s.num_experts, static_cast<uint32_t>(N + s.num_experts), 2);
+      const auto logits =
+          random_values<float>(N * s.num_experts, static_cast<uint32_t>(N + s.num_experts), 2);
       const auto bias = random_values<float>(s.num_experts, 3, 0.1);
       const int64_t NE = N * s.num_experts, NK = N * s.experts_per_token;
       DeviceArray<float> z(logits, "logits"), b(bias, "bias"), scores(NE, "scores"), weights(NK, "weights");
-      DeviceArray<int64_t> experts(NK, "experts"), counts(std::vector<int64_t>(idx(s.num_experts), 100), "counts");
+      DeviceArray<int64_t> experts(NK, "experts"),
+          counts(std::vector<int64_t>(idx(s.num_experts), 100), "counts");
       const auto got = deterministic<float>([&] {
         counts.assign(std::vector<int64_t>(idx(s.num_experts), 100));
-        cuda::moe_gate_forward(N, s, z.data(), b.data(), nullptr, scores.data(), experts.data(), weights.data(), counts.data(), nullptr);
+        cuda::moe_gate_forward(N, s, z.data(), b.data(), nullptr, scores.data(), experts.data(),
+                               weights.data(), counts.data(), nullptr);
         return weights.to_host();
       });
       const auto exact = gate<double>(N, s, logits, bias, {});
       EXPECT_EQ(exact.experts, experts.to_host());
       EXPECT_TRUE(within_twice_plain(got, gate<float>(N, s, logits, bias, {}).weights, exact.weights));
-      EXPECT_TRUE(within_twice_plain(scores.to_host(), gate<float>(N, s, logits, bias, {}).scores, exact.scores));
+      EXPECT_TRUE(
+          within_twice_plain(scores.to_host(), gate<float>(N, s, logits, bias, {}).scores, exact.scores));
       std::vector<int64_t> expected(idx(s.num_experts), 100);
       for (const int64_t e : exact.experts) ++expected[idx(e)];
       EXPECT_EQ(expected, counts.to_host());
@@ -100,10 +106,12 @@ TEST(MoeGateCuda, EqualScoresGoToTheLowerIndexAndNanToNobodyTwice) {
   const cuda::GateShape s{64, 4, 4, 2, true, true, true, 1.0f};
   DeviceArray<float> z(std::vector<float>(64, 0.5f), "logits"), scores(64, "scores"), weights(4, "weights");
   DeviceArray<int64_t> experts(4, "experts");
-  cuda::moe_gate_forward(1, s, z.data(), nullptr, nullptr, scores.data(), experts.data(), weights.data(), nullptr, nullptr);
+  cuda::moe_gate_forward(1, s, z.data(), nullptr, nullptr, scores.data(), experts.data(), weights.data(),
+                         nullptr, nullptr);
   EXPECT_EQ((std::vector<int64_t>{0, 1, 2, 3}), experts.to_host());
   z.assign(std::vector<float>(64, NAN));
-  cuda::moe_gate_forward(1, s, z.data(), nullptr, nullptr, scores.data(), experts.data(), weights.data(), nullptr, nullptr);
+  cuda::moe_gate_forward(1, s, z.data(), nullptr, nullptr, scores.data(), experts.data(), weights.data(),
+                         nullptr, nullptr);
   EXPECT_EQ((std::vector<int64_t>{0, 1, 2, 3}), experts.to_host());
 }
 
@@ -115,23 +123,28 @@ TEST(MoeGateCuda, TakesTheExpertsThatWereChosenBefore) {
   for (int64_t i = 0; i < N * 8; ++i) chosen.push_back((i * 37) % 256);
   DeviceArray<float> z(logits, "logits"), scores(N * 256, "scores"), weights(N * 8, "weights");
   DeviceArray<int64_t> before(chosen, "chosen"), experts(N * 8, "experts");
-  cuda::moe_gate_forward(N, s, z.data(), nullptr, before.data(), scores.data(), experts.data(), weights.data(), nullptr, nullptr);
+  cuda::moe_gate_forward(N, s, z.data(), nullptr, before.data(), scores.data(), experts.data(),
+                         weights.data(), nullptr, nullptr);
   EXPECT_EQ(chosen, experts.to_host());
   EXPECT_LE(max_error(weights.to_host(), gate<double>(N, s, logits, {}, chosen).weights), 1e-6);
 }
 
-// The gradient of sum(weights dw) + sum(shares ds) by central differences in float64 with the choice held fixed.
+// The gradient of sum(weights dw) + sum(shares ds) by central differences in float64 with the choice held
+// fixed.
 TEST(MoeGateCuda, BackwardAgainstCentralDifferences) {
   for (const auto& s : kShapes) {
     const int64_t N = 2, E = s.num_experts, K = s.experts_per_token;
-    const auto logits = random_values<float>(N * E, 5), dw = random_values<float>(N * K, 6), dshare = random_values<float>(N * E, 7);
+    const auto logits = random_values<float>(N * E, 5), dw = random_values<float>(N * K, 6),
+               dshare = random_values<float>(N * E, 7);
     const auto forward = gate<double>(N, s, logits, {}, {});
     std::vector<float> scores_f;
     for (const double x : forward.scores) scores_f.push_back(static_cast<float>(x));
-    DeviceArray<float> scores(scores_f, "scores"), grad(dw, "dweights"), shares(dshare, "dshares"), dlogits(N * E, "dlogits");
+    DeviceArray<float> scores(scores_f, "scores"), grad(dw, "dweights"), shares(dshare, "dshares"),
+        dlogits(N * E, "dlogits");
     DeviceArray<int64_t> experts(forward.experts, "experts");
     const auto got = deterministic<float>([&] {
-      cuda::moe_gate_backward(N, s, scores.data(), experts.data(), grad.data(), shares.data(), dlogits.data(), nullptr);
+      cuda::moe_gate_backward(N, s, scores.data(), experts.data(), grad.data(), shares.data(), dlogits.data(),
+                              nullptr);
       return dlogits.to_host();
     });
     const auto loss = [&](const std::vector<double>& z) {
@@ -140,7 +153,8 @@ TEST(MoeGateCuda, BackwardAgainstCentralDifferences) {
       for (size_t i = 0; i < r.weights.size(); ++i) sum += r.weights[i] * static_cast<double>(dw[i]);
       for (int64_t n = 0; n < N; ++n) {
         const double total = std::accumulate(r.scores.begin() + n * E, r.scores.begin() + (n + 1) * E, 0.0);
-        for (int64_t e = 0; e < E; ++e) sum += r.scores[idx(n * E + e)] / total * static_cast<double>(dshare[idx(n * E + e)]);
+        for (int64_t e = 0; e < E; ++e)
+          sum += r.scores[idx(n * E + e)] / total * static_cast<double>(dshare[idx(n * E + e)]);
       }
       return sum;
     };
@@ -152,7 +166,8 @@ TEST(MoeGateCuda, BackwardAgainstCentralDifferences) {
       z[idx(i)] = kept - 1e-5;
       const double below = loss(z);
       z[idx(i)] = kept;
-      EXPECT_NEAR((above - below) / 2e-5, got[idx(i)], 3e-6 * std::max(1.0f, s.scale)) << "E=" << E << " at " << i;
+      EXPECT_NEAR((above - below) / 2e-5, got[idx(i)], 3e-6 * std::max(1.0f, s.scale))
+          << "E=" << E << " at " << i;
     }
   }
 }
@@ -166,8 +181,9 @@ Order order_of(const std::vector<int64_t>& experts, int64_t E) {
   r.pairs.resize(experts.size());
   r.places.resize(experts.size());
   std::iota(r.pairs.begin(), r.pairs.end(), 0);
-  std::sort(r.pairs.begin(), r.pairs.end(),
-            [&](int32_t a, int32_t b) { return std::pair(experts[idx(a)], a) < std::pair(experts[idx(b)], b); });
+  std::sort(r.pairs.begin(), r.pairs.end(), [&](int32_t a, int32_t b) {
+    return std::pair(experts[idx(a)], a) < std::pair(experts[idx(b)], b);
+  });
   for (size_t p = 0; p < r.pairs.size(); ++p) r.places[idx(r.pairs[p])] = static_cast<int32_t>(p);
   for (const int64_t e : experts) ++r.offsets[idx(e + 1)];
   for (size_t e = 0; e < idx(E); ++e) r.offsets[e + 1] += r.offsets[e];
@@ -179,8 +195,13 @@ TEST(MoeOrderCuda, IsTheStableSortByExpert) {
     int64_t M, E;
     const char* what;
   };
-  for (const auto& c : std::vector<Case>{{0, 4, "none"}, {1, 1, "random"}, {33, 5, "random"}, {2049, 256, "random"}, {5000, 7, "one empty"},
-                                         {4096, 64, "all to one"}, {3000, 1024, "random"}}) {
+  for (const auto& c : std::vector<Case>{{0, 4, "none"},
+                                         {1, 1, "random"},
+                                         {33, 5, "random"},
+                                         {2049, 256, "random"},
+                                         {5000, 7, "one empty"},
+                                         {4096, 64, "all to one"},
+                                         {3000, 1024, "random"}}) {
     std::mt19937 engine(static_cast<uint32_t>(c.M));
     std::vector<int64_t> experts;
     for (int64_t i = 0; i < c.M; ++i) {
@@ -193,7 +214,8 @@ TEST(MoeOrderCuda, IsTheStableSortByExpert) {
     DeviceArray<int32_t> offsets(c.E + 1, "offsets"), pairs(c.M, "pairs"), places(c.M, "places");
     DeviceArray<int32_t> scratch(cuda::order_scratch_ints(c.M, c.E), "scratch");
     const auto got = deterministic<int32_t>([&] {
-      cuda::order_by_expert(c.M, c.E, in.data(), {offsets.data(), pairs.data(), places.data()}, scratch.data(), nullptr);
+      cuda::order_by_expert(c.M, c.E, in.data(), {offsets.data(), pairs.data(), places.data()},
+                            scratch.data(), nullptr);
       return pairs.to_host();
     });
     const auto expected = order_of(experts, c.E);
@@ -210,24 +232,29 @@ TYPED_TEST_SUITE(MoeRowsCuda, Types);
 
 TYPED_TEST(MoeRowsCuda, PermuteWeightedSumAndGradients) {
   using T = TypeParam;
-  for (const auto& [N, K, C] : std::vector<std::array<int64_t, 3>>{{0, 2, 8}, {1, 1, 1}, {5, 3, 33}, {9, 8, 264}}) {
+  for (const auto& [N, K, C] :
+       std::vector<std::array<int64_t, 3>>{{0, 2, 8}, {1, 1, 1}, {5, 3, 33}, {9, 8, 264}}) {
     const int64_t M = N * K, E = 6;
     std::vector<int64_t> experts;
     for (int64_t i = 0; i < M; ++i) experts.push_back((i * 5 + i / 3) % E);
     const auto order = order_of(experts, E);
-    const auto x = random_values<T>(N * C, 1), rows = random_values<T>(M * C, 2), dy = random_values<T>(N * C, 3);
+    const auto x = random_values<T>(N * C, 1), rows = random_values<T>(M * C, 2),
+               dy = random_values<T>(N * C, 3);
     const auto w = random_values<float>(M, 4);
-    DeviceArray<T> in(x, "x"), permuted(M * C, "permuted"), sorted(rows, "rows"), y(N * C, "y"), grad(dy, "dy"), drows(M * C, "drows"), dx(N * C, "dx");
+    DeviceArray<T> in(x, "x"), permuted(M * C, "permuted"), sorted(rows, "rows"), y(N * C, "y"),
+        grad(dy, "dy"), drows(M * C, "drows"), dx(N * C, "dx");
     DeviceArray<int32_t> pairs(order.pairs, "pairs"), places(order.places, "places");
     DeviceArray<float> weights(w, "weights"), dweights(M, "dweights");
     cuda::permute_rows<T>(N, K, C, in.data(), pairs.data(), permuted.data(), nullptr);
     const auto moved = permuted.to_host();
     for (int64_t p = 0; p < M; ++p) {
-      for (int64_t c = 0; c < C; ++c) ASSERT_EQ(value(x[idx(order.pairs[idx(p)] / K * C + c)]), value(moved[idx(p * C + c)]));
+      for (int64_t c = 0; c < C; ++c)
+        ASSERT_EQ(value(x[idx(order.pairs[idx(p)] / K * C + c)]), value(moved[idx(p * C + c)]));
     }
     const auto got = deterministic<T>([&] {
       cuda::unpermute_rows<T>(N, K, C, sorted.data(), places.data(), weights.data(), y.data(), nullptr);
-      cuda::unpermute_rows_backward<T>(N, K, C, sorted.data(), places.data(), weights.data(), grad.data(), drows.data(), dweights.data(), nullptr);
+      cuda::unpermute_rows_backward<T>(N, K, C, sorted.data(), places.data(), weights.data(), grad.data(),
+                                       drows.data(), dweights.data(), nullptr);
       cuda::unpermute_rows<T>(N, K, C, permuted.data(), places.data(), nullptr, dx.data(), nullptr);
       return y.to_host();
     });
@@ -243,7 +270,8 @@ TYPED_TEST(MoeRowsCuda, PermuteWeightedSumAndGradients) {
       for (int64_t i = 0; i < M; ++i) {
         const int64_t n = i / K, p = order.places[idx(i)];
         for (int64_t c = 0; c < C; ++c) {
-          const A row = static_cast<A>(value(rows[idx(p * C + c)])), d = static_cast<A>(value(dy[idx(n * C + c)])), wi = static_cast<A>(w[idx(i)]);
+          const A row = static_cast<A>(value(rows[idx(p * C + c)])),
+                  d = static_cast<A>(value(dy[idx(n * C + c)])), wi = static_cast<A>(w[idx(i)]);
           r.y[idx(n * C + c)] += wi * row;
           r.dx[idx(n * C + c)] += static_cast<A>(value(x[idx(n * C + c)]));
           r.drows[idx(p * C + c)] = wi * d;
@@ -262,14 +290,18 @@ TYPED_TEST(MoeRowsCuda, PermuteWeightedSumAndGradients) {
 }
 
 TEST(MoeBiasCuda, MovesTowardsTheMean) {
-  DeviceArray<int64_t> counts(std::vector<int64_t>{4, 0, 8, 4, /**/ 1, 1, 1, 1, /**/ int64_t{1} << 40, 0, 0, 3}, "counts");
+  DeviceArray<int64_t> counts(
+      std::vector<int64_t>{4, 0, 8, 4, /**/ 1, 1, 1, 1, /**/ int64_t{1} << 40, 0, 0, 3}, "counts");
   DeviceArray<float> bias(std::vector<float>(12, 0.5f), "bias");
   cuda::moe_bias_update(3, 4, counts.data(), 0.25f, bias.data(), nullptr);
-  EXPECT_EQ((std::vector<float>{0.5f, 0.75f, 0.25f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.25f, 0.75f, 0.75f, 0.75f}), bias.to_host());
+  EXPECT_EQ(
+      (std::vector<float>{0.5f, 0.75f, 0.25f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.25f, 0.75f, 0.75f, 0.75f}),
+      bias.to_host());
 }
 
 TEST(MoeGateCuda, RefusesShapesItWasNotMadeFor) {
-  EXPECT_THROW(cuda::moe_gate_forward(1, {1024, 8, 8, 4, true, true, true, 1}, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr),
+  EXPECT_THROW(cuda::moe_gate_forward(1, {1024, 8, 8, 4, true, true, true, 1}, nullptr, nullptr, nullptr,
+                                      nullptr, nullptr, nullptr, nullptr, nullptr),
                std::runtime_error);
   EXPECT_THROW(cuda::order_by_expert(10, 2000, nullptr, {}, nullptr, nullptr), std::runtime_error);
 }

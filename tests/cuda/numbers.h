@@ -11,8 +11,8 @@
 
 #include "kernels/device/types.h"
 
-// Numbers for the kernel tests: random inputs, bf16 on the host, and the rule that a kernel may err at most twice as much
-// as plain float32 arithmetic in the same storage type.
+// Numbers for the kernel tests: random inputs, bf16 on the host, and the rule that a kernel may err at most
+// twice as much as plain float32 arithmetic in the same storage type.
 namespace r1::test {
 
 using kernels::Bf16;

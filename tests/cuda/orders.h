@@ -9,7 +9,8 @@
 
 namespace r1::test {
 
-/// Runs `compute` twice, under the emulator in opposite thread orders, and expects the same bits; returns the first result.
+/// Runs `compute` twice, under the emulator in opposite thread orders, and expects the same bits; returns the
+/// first result.
 template <class T>
 std::vector<T> deterministic(const std::function<std::vector<T>()>& compute) {
 #if !defined(R1_ON_GPU)

@@ -15,11 +15,13 @@ struct RmsNorm {
   std::vector<A> y, dh, dw;
 };
 template <class A, class T>
-RmsNorm<A> reference(int64_t N, int64_t C, const std::vector<T>& h, const std::vector<T>& w, const std::vector<T>& dy,
-                     const std::vector<T>& dh_in, A eps) {
+RmsNorm<A> reference(int64_t N, int64_t C, const std::vector<T>& h, const std::vector<T>& w,
+                     const std::vector<T>& dy, const std::vector<T>& dh_in, A eps) {
   RmsNorm<A> r{std::vector<A>(h.size()), std::vector<A>(h.size()), std::vector<A>(w.size(), A(0))};
   for (int64_t n = 0; n < N; ++n) {
-    const auto at = [&](const std::vector<T>& x, int64_t c) { return static_cast<A>(value(x[static_cast<size_t>(n * C + c)])); };
+    const auto at = [&](const std::vector<T>& x, int64_t c) {
+      return static_cast<A>(value(x[static_cast<size_t>(n * C + c)]));
+    };
     const auto weight = [&](int64_t c) { return static_cast<A>(value(w[static_cast<size_t>(c)])); };
     A squares = 0, dot = 0;
     for (int64_t c = 0; c < C; ++c) squares += at(h, c) * at(h, c);
@@ -44,22 +46,26 @@ TYPED_TEST_SUITE(RmsNormCuda, Types);
 TYPED_TEST(RmsNormCuda, ForwardAndBackwardAgainstFloat64) {
   using T = TypeParam;
   const float eps = 1e-5f;
-  for (const auto& [N, C] : std::vector<std::pair<int64_t, int64_t>>{{0, 8}, {1, 1}, {1, 8}, {3, 129}, {7, 100}, {300, 40}, {2, 4104}, {2, 16400}}) {
+  for (const auto& [N, C] : std::vector<std::pair<int64_t, int64_t>>{
+           {0, 8}, {1, 1}, {1, 8}, {3, 129}, {7, 100}, {300, 40}, {2, 4104}, {2, 16400}}) {
     for (const bool residual : {false, true}) {
       const auto seed = static_cast<uint32_t>(N * 7 + C);
-      const auto x = random_values<T>(N * C, seed), extra = random_values<T>(residual ? N * C : 0, seed + 1), w = random_values<T>(C, seed + 2),
-                 dy = random_values<T>(N * C, seed + 3), dh_in = random_values<T>(residual ? N * C : 0, seed + 4);
+      const auto x = random_values<T>(N * C, seed), extra = random_values<T>(residual ? N * C : 0, seed + 1),
+                 w = random_values<T>(C, seed + 2), dy = random_values<T>(N * C, seed + 3),
+                 dh_in = random_values<T>(residual ? N * C : 0, seed + 4);
       std::vector<T> h = x;
       for (size_t i = 0; i < extra.size(); ++i) h[i] = round_to<T>(value(x[i]) + value(extra[i]));
       DeviceArray<T> dx(x, "x"), dextra(extra, "residual"), dw_in(w, "w"), ddy(dy, "dy"), din(dh_in, "dh_in");
       DeviceArray<T> dh_sum(residual ? N * C : 0, "h"), y(N * C, "y"), grad(N * C, "dh");
-      DeviceArray<float> rstd(N, "rstd"), dw(C, "dw"), partial(cuda::rms_norm_partial_floats(N, C), "partial");
+      DeviceArray<float> rstd(N, "rstd"), dw(C, "dw"),
+          partial(cuda::rms_norm_partial_floats(N, C), "partial");
       const auto all = deterministic<T>([&] {
-        cuda::rms_norm_forward<T>(N, C, dx.data(), residual ? dextra.data() : nullptr, dw_in.data(), eps, residual ? dh_sum.data() : nullptr,
-                                  y.data(), rstd.data(), nullptr);
+        cuda::rms_norm_forward<T>(N, C, dx.data(), residual ? dextra.data() : nullptr, dw_in.data(), eps,
+                                  residual ? dh_sum.data() : nullptr, y.data(), rstd.data(), nullptr);
         if (residual) EXPECT_TRUE(same_bits(dh_sum.to_host(), h));
-        cuda::rms_norm_backward<T>(N, C, residual ? dh_sum.data() : dx.data(), dw_in.data(), rstd.data(), ddy.data(),
-                                   residual ? din.data() : nullptr, grad.data(), dw.data(), partial.data(), nullptr);
+        cuda::rms_norm_backward<T>(N, C, residual ? dh_sum.data() : dx.data(), dw_in.data(), rstd.data(),
+                                   ddy.data(), residual ? din.data() : nullptr, grad.data(), dw.data(),
+                                   partial.data(), nullptr);
         auto out = y.to_host();
         const auto g = grad.to_host();
         out.insert(out.end(), g.begin(), g.end());
@@ -77,10 +83,12 @@ TYPED_TEST(RmsNormCuda, ForwardAndBackwardAgainstFloat64) {
 
 TEST(RmsNormCudaGradient, AgreesWithCentralDifferences) {
   const int64_t N = 2, C = 9;
-  const auto x = random_values<float>(N * C, 1), w = random_values<float>(C, 2), dy = random_values<float>(N * C, 3);
+  const auto x = random_values<float>(N * C, 1), w = random_values<float>(C, 2),
+             dy = random_values<float>(N * C, 3);
   const auto exact = reference<double>(N, C, x, w, dy, {}, 1e-5);
   const auto loss = [&](const std::vector<double>& at) {
-    const auto r = reference<double>(N, C, at, std::vector<double>(w.begin(), w.end()), std::vector<double>(dy.begin(), dy.end()), {}, 1e-5);
+    const auto r = reference<double>(N, C, at, std::vector<double>(w.begin(), w.end()),
+                                     std::vector<double>(dy.begin(), dy.end()), {}, 1e-5);
     double sum = 0;
     for (size_t i = 0; i < r.y.size(); ++i) sum += r.y[i] * static_cast<double>(dy[i]);
     return sum;
@@ -99,7 +107,8 @@ TEST(RmsNormCudaTraffic, PassesMemoryOnce) {
   DeviceArray<Bf16> x(random_values<Bf16>(N * C, 1), "x"), w(random_values<Bf16>(C, 2), "w"), y(N * C, "y");
   DeviceArray<float> rstd(N, "rstd");
   emulator::reset_traffic();
-  cuda::rms_norm_forward<Bf16>(N, C, x.data(), nullptr, w.data(), 1e-5f, nullptr, y.data(), rstd.data(), nullptr);
+  cuda::rms_norm_forward<Bf16>(N, C, x.data(), nullptr, w.data(), 1e-5f, nullptr, y.data(), rstd.data(),
+                               nullptr);
   EXPECT_EQ(2 * N * C + 2 * N * C, emulator::traffic().read_bytes);  // x, and w once a row (from L2)
   EXPECT_EQ(2 * N * C + 4 * N, emulator::traffic().written_bytes);
 }

@@ -1,5 +1,6 @@
-#include "cuda/orders.h"
 #include "kernels/rows/rows_cuda.h"
+
+#include "cuda/orders.h"
 #include "support/device_array.h"
 
 namespace r1::test {
@@ -20,7 +21,8 @@ template <class A, class T>
 SiluMul<A> silu_mul(const std::vector<T>& gate, const std::vector<T>& up, const std::vector<T>& dy) {
   SiluMul<A> r;
   for (size_t i = 0; i < gate.size(); ++i) {
-    const A g = static_cast<A>(value(gate[i])), u = static_cast<A>(value(up[i])), d = static_cast<A>(value(dy[i]));
+    const A g = static_cast<A>(value(gate[i])), u = static_cast<A>(value(up[i])),
+            d = static_cast<A>(value(dy[i]));
     const A s = A(1) / (A(1) + std::exp(-g));
     r.y.push_back(g * s * u);
     r.dup.push_back(d * g * s);
@@ -31,10 +33,12 @@ SiluMul<A> silu_mul(const std::vector<T>& gate, const std::vector<T>& up, const 
 
 TYPED_TEST(RowsCuda, SiluMulAgainstFloat64) {
   using T = TypeParam;
-  for (const auto& [N, F] : std::vector<std::pair<int64_t, int64_t>>{{0, 4}, {1, 1}, {3, 33}, {2, 256}, {2, 2056}}) {
+  for (const auto& [N, F] :
+       std::vector<std::pair<int64_t, int64_t>>{{0, 4}, {1, 1}, {3, 33}, {2, 256}, {2, 2056}}) {
     for (const bool halves : {false, true}) {  // gate and up as the two halves of one [N, 2F] product
       const int64_t stride = halves ? 2 * F : F;
-      const auto gate = random_values<T>(N * F, 1, 3), up = random_values<T>(N * F, 2), dy = random_values<T>(N * F, 3);
+      const auto gate = random_values<T>(N * F, 1, 3), up = random_values<T>(N * F, 2),
+                 dy = random_values<T>(N * F, 3);
       std::vector<T> both(static_cast<size_t>(2 * N * F));
       const int64_t up_at = halves ? F : N * F;
       for (int64_t n = 0; n < N; ++n) {
@@ -46,7 +50,8 @@ TYPED_TEST(RowsCuda, SiluMulAgainstFloat64) {
       DeviceArray<T> in(both, "gate_up"), grad(dy, "dy"), y(N * F, "y"), out(2 * N * F, "dgate_up");
       const auto all = deterministic<T>([&] {
         cuda::silu_mul_forward<T>(N, F, in.data(), in.data() + up_at, stride, y.data(), nullptr);
-        cuda::silu_mul_backward<T>(N, F, in.data(), in.data() + up_at, stride, grad.data(), out.data(), out.data() + up_at, nullptr);
+        cuda::silu_mul_backward<T>(N, F, in.data(), in.data() + up_at, stride, grad.data(), out.data(),
+                                   out.data() + up_at, nullptr);
         return out.to_host();
       });
       std::vector<T> dgate, dup;
@@ -76,15 +81,17 @@ TEST(SiluMulCuda, SaturatesWithoutNan) {
 }
 
 template <class A, class T>
-std::vector<A> rope(int64_t N, int64_t H, int64_t D, const std::vector<T>& x, const std::vector<int64_t>& positions,
-                    const std::vector<float>& cosine, const std::vector<float>& sine, A direction) {
+std::vector<A> rope(int64_t N, int64_t H, int64_t D, const std::vector<T>& x,
+                    const std::vector<int64_t>& positions, const std::vector<float>& cosine,
+                    const std::vector<float>& sine, A direction) {
   std::vector<A> y(x.size());
   for (int64_t n = 0; n < N; ++n) {
     for (int64_t h = 0; h < H; ++h) {
       for (int64_t i = 0; i < D / 2; ++i) {
         const auto a = static_cast<size_t>((n * H + h) * D + i), b = a + static_cast<size_t>(D / 2);
         const auto at = static_cast<size_t>(positions[static_cast<size_t>(n)] * (D / 2) + i);
-        const A c = cosine[at], s = sine[at] * direction, x1 = static_cast<A>(value(x[a])), x2 = static_cast<A>(value(x[b]));
+        const A c = cosine[at], s = sine[at] * direction, x1 = static_cast<A>(value(x[a])),
+                x2 = static_cast<A>(value(x[b]));
         y[a] = x1 * c - x2 * s;
         y[b] = x2 * c + x1 * s;
       }
@@ -95,7 +102,8 @@ std::vector<A> rope(int64_t N, int64_t H, int64_t D, const std::vector<T>& x, co
 
 TYPED_TEST(RowsCuda, RopeAgainstFloat64AndBack) {
   using T = TypeParam;
-  for (const auto& [N, H, D] : std::vector<std::array<int64_t, 3>>{{0, 1, 8}, {1, 1, 2}, {3, 2, 6}, {5, 3, 64}, {2, 14, 64}, {2, 1, 34}}) {
+  for (const auto& [N, H, D] : std::vector<std::array<int64_t, 3>>{
+           {0, 1, 8}, {1, 1, 2}, {3, 2, 6}, {5, 3, 64}, {2, 14, 64}, {2, 1, 34}}) {
     const int64_t positions_held = 11;
     std::vector<float> cosine, sine;
     for (int64_t i = 0; i < positions_held * D / 2; ++i) {
