@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets the machine up, builds, and runs a config. A second call does no network and no rebuild.
 #
-#   scripts/run.sh [config] [key=value ...]      default: configs/tiny/r1_zero.yaml
+#   scripts/run.sh [config] [key=value ...]      default: configs/tiny/r1.yaml
 #
 # Exits with r1's exit code; Ctrl-C and SIGTERM reach r1 itself.
 set -euo pipefail
@@ -9,7 +9,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/progress.sh
 source "$root/scripts/progress.sh"
 
-config=$root/configs/tiny/r1_zero.yaml
+config=$root/configs/tiny/r1.yaml
 case ${1-} in
   -h | --help) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
   '' | *=*) ;;

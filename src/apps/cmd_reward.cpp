@@ -18,6 +18,7 @@ namespace {
 const std::map<std::string, const char*>& kinds() {
   static const std::map<std::string, const char*> kinds = {
       {"exact_answer", "{kind: exact_answer, extract: \"answer_tag, boxed, hashes, last_number\"}"},
+      {"maths", "{kind: exact_answer, extract: \"answer_tag, boxed\", compare: maths}"},
       {"format", "{kind: format}"},
       {"countdown", "{kind: countdown, extract: \"answer_tag, boxed\"}"},
       {"code", "{kind: code}"},
@@ -96,12 +97,12 @@ void add_reward_command(CLI::App& app, Action& action) {
       *command,
       "  echo '{\"gold\": \"19\", \"completion\": \"<think> 12+7 </think> <answer> 19 </answer>\"}' | r1 reward --config "
       "configs/tiny/r1_zero.yaml\n"
-      "  echo '{\"gold\": \"3/4\", \"completion\": \"so \\\\boxed{0.75}\", \"kind\": \"exact_answer\"}' | r1 reward\n"
+      "  echo '{\"gold\": \"x^2 + 2x + 1\", \"completion\": \"so \\\\boxed{(x+1)^2}\", \"kind\": \"maths\"}' | r1 reward\n"
       "  echo '{\"completion\": \"```python\\nprint(int(input()) ** 2)\\n```\", \"kind\": \"code\", \"extra\": {\"tests\": [{\"stdin\": "
       "\"3\", \"stdout\": \"9\"}]}}' | r1 reward\n"
-      "A line: gold, completion, and optionally prompt, kind (code, countdown, exact_answer, format, language, repetition) and\n"
-      "extra (countdown: numbers, target; code: tests, a list of stdin and stdout, or asserts). Parts with other settings, and\n"
-      "kind length, by --config. The answer: verdict, reward (null when the gold answer cannot be read), rewards by part,\n"
+      "A line: gold, completion, and optionally prompt, kind (code, countdown, exact_answer, format, language, maths,\n"
+      "repetition) and extra (countdown: numbers, target; code: tests, a list of stdin and stdout, or asserts). Parts with\n"
+      "other settings, and kind length, by --config. The answer: verdict, reward (null when the gold answer cannot be read), rewards by part,\n"
       "extracted, answers (verdict and extracted by part), microseconds.\n");
   command->callback([options, &action] { action = [options] { return answer_rewards(*options); }; });
 }

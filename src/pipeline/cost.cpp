@@ -140,7 +140,8 @@ json cost_tables(const json& summary) {
   };
   for (const auto& stage : summary.at("stages")) {
     add(stage.at("stage"), stage);
-    stages[stage.at("stage").get<std::string>()] = "$" + amount(stage.at("dollars"));
+    const double dollars = stage.at("dollars");
+    stages[stage.at("stage").get<std::string>()] = dollars > 0 && dollars < 0.01 ? "<$0.01" : "$" + amount(dollars);
   }
   add("total", total);
   for (const auto& row : summary.at("paper")) {

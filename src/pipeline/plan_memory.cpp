@@ -147,10 +147,11 @@ MemoryItems stage_memory(const StageEntry& entry, const Lengths& lengths, const 
     logits = std::max(logits, 2 * sequences * vocabulary_row / shared);  // and what drawing from them needs
   }
   add("logits", logits);
-  if (const double asked = std::accumulate(items.begin(), items.end(), 0.0, [](double sum, const auto& item) { return sum + item.second; }); devices == 1) {
-    add("heap", kHeapLoss * asked);
+  const bool this_machine = devices == 1 && h.memory_bytes == 0;
+  if (this_machine) {
+    add("heap", kHeapLoss * std::accumulate(items.begin(), items.end(), 0.0, [](double sum, const auto& item) { return sum + item.second; }));
   }
-  add("program", devices == 1 && h.memory_bytes == 0 ? resident_bytes() + kComputingBytes : 1.5e9);
+  add("program", this_machine ? resident_bytes() + kComputingBytes : 1.5e9);
   return items;
 }
 

@@ -83,10 +83,12 @@ std::optional<mpq_class> exact_function(const std::string& name, const std::vect
     mpz_fac_ui(whole.get_mpz_t(), static_cast<unsigned long>(*n));
     return mpq_class(whole);
   }
-  const auto k = args.size() == 2 ? small(args[1]) : std::nullopt;
-  if (name == "binom" && n && k && *k >= 0 && *n >= *k && static_cast<unsigned long>(*n) <= kMaxBinomial) {
-    mpz_bin_uiui(whole.get_mpz_t(), static_cast<unsigned long>(*n), static_cast<unsigned long>(*k));
-    return mpq_class(whole);
+  if (name == "binom" && n && args.size() == 2) {
+    const auto k = small(args[1]);
+    if (k && *k >= 0 && *n >= *k && static_cast<unsigned long>(*n) <= kMaxBinomial) {
+      mpz_bin_uiui(whole.get_mpz_t(), static_cast<unsigned long>(*n), static_cast<unsigned long>(*k));
+      return mpq_class(whole);
+    }
   }
   return std::nullopt;
 }

@@ -27,10 +27,12 @@ TEST(RewardCommand, ScoresByKindAndByTheSectionOfAConfig) {
 {"gold":"3/4","completion":"so \\boxed{0.75}","kind":"exact_answer"}
 {"gold":"","completion":"<answer> 1 </answer>"}
 {"completion":"<answer> (25-5)*4 </answer>","kind":"countdown","extra":{"numbers":[25,5,4],"target":80}}
+{"gold":"x^2+2x+1","completion":"so \\boxed{(x+1)^2}","kind":"maths"}
+{"gold":"x^2+2x+1","completion":"so \\boxed{(x+1)^2}","kind":"exact_answer"}
 )");
   ASSERT_EQ(r.exit_code, 0) << r.err;
   const auto rows = rows_of(r.out);
-  ASSERT_EQ(rows.size(), 4u);
+  ASSERT_EQ(rows.size(), 6u);
   EXPECT_EQ(rows[0]["verdict"], "right");
   EXPECT_EQ(rows[0]["reward"], 1.2);
   EXPECT_EQ(rows[0]["rewards"], (nlohmann::json{{"accuracy", 1.0}, {"format", 1.0}}));
@@ -40,6 +42,8 @@ TEST(RewardCommand, ScoresByKindAndByTheSectionOfAConfig) {
   EXPECT_EQ(rows[2]["verdict"], "gold_unreadable");
   EXPECT_TRUE(rows[2]["reward"].is_null());
   EXPECT_EQ(rows[3]["verdict"], "right");
+  EXPECT_EQ(rows[4]["verdict"], "right");
+  EXPECT_EQ(rows[5]["verdict"], "wrong");  // as texts they differ
 }
 
 TEST(RewardCommand, RunsCodeAndMeasuresTexts) {
@@ -83,7 +87,7 @@ TEST(RewardCommand, NamesTheLineOfAMistake) {
   expect(R"({"gold":"1","kind":"exact_answer"})", "\"completion\" is missing");
   expect(R"({"gold":1,"completion":"1","kind":"exact_answer"})", "\"gold\" is a JSON number");
   expect(R"({"gold":"1","completion":"1"})", "\"kind\" is missing");
-  expect(R"({"gold":"1","completion":"1","kind":"maths"})", "accepted: code, countdown, exact_answer, format, language, repetition");
+  expect(R"({"gold":"1","completion":"1","kind":"math"})", "accepted: code, countdown, exact_answer, format, language, maths, repetition");
   expect(R"({"gold":"1","completion":"1","kin":"format"})", "kind");
 }
 

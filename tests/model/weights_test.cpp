@@ -209,8 +209,11 @@ TEST_F(Weights, BiasesOfLlamaArePermutedWithTheirRows) {
   write_gguf(dir_ / "m.gguf", config, tensors, GgufDtype::kQ8_0, tokenizer_of(40));  // biases stay float32
   const auto source = open_weights(dir_ / "m.gguf");
   EXPECT_EQ(source->config(), config);
-  for (const auto& [name, tensor] : tensors)
-    if (tensor.dim() == 1) EXPECT_TRUE(at::equal(source->load(name), tensor)) << name;
+  for (const auto& [name, tensor] : tensors) {
+    if (tensor.dim() == 1) {
+      EXPECT_TRUE(at::equal(source->load(name), tensor)) << name;
+    }
+  }
 }
 
 // The order that llama.cpp expects, written out by hand for heads of 4: HF rows 0 1 2 3 are stored as 0 2

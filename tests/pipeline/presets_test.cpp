@@ -49,7 +49,9 @@ TEST_F(Presets, RlStagesHaveThePapersNumbers) {
     SCOPED_TRACE(row.preset);
     const auto config = load(row.preset);
     const auto& g = stage<train::GrpoStageConfig>(config, row.preset);
-    if (row.steps > 0) EXPECT_EQ(g.steps, row.steps);
+    if (row.steps > 0) {
+      EXPECT_EQ(g.steps, row.steps);
+    }
     EXPECT_EQ(g.prompts_per_step, 32);
     EXPECT_EQ(g.group_size, 16);
     EXPECT_EQ(g.prompts_per_step * g.group_size, 512);
@@ -162,8 +164,11 @@ TEST_F(Plans, AccountForTheHoursOfTable7) {
   const auto sft = make_plan(load("sft_800k"));
   r1 += sft.device_hours(sft.stages[1]);
   EXPECT_NEAR(r1, 80 * 512, 0.1 * 80 * 512);
-  EXPECT_GT(sft.device_hours(sft.stages[0]), 2500);  // how much was sampled is not published: 5K hours
-  EXPECT_LT(sft.device_hours(sft.stages[0]), 10000);
+  // How much was sampled for the 5K hours of data is not published: the plan says what would have to hold, and our guess of
+  // it is right within a factor of 3.
+  EXPECT_GT(sft.device_hours(sft.stages[0]), 5000.0 / 3);
+  EXPECT_LT(sft.device_hours(sft.stages[0]), 5000.0 * 3);
+  EXPECT_GE(sft.stages[0].would_hold.size(), 3u);
 }
 
 TEST_F(Plans, AccountForDeepSeekV3) {

@@ -50,7 +50,9 @@ TEST(Run, MakesItsDirectoryAndResumesToNothingMore) {
   const auto rows = rows_of(run_dir);
   EXPECT_EQ(rows.size(), 4u + 6 + 3);  // and evaluations after 0, 3 and 6 updates
   for (const auto& row : rows) {
-    if (row.contains("logprob_error_max")) EXPECT_EQ(row.at("logprob_error_max"), 0.0) << row;
+    if (row.contains("logprob_error_max")) {
+      EXPECT_EQ(row.at("logprob_error_max"), 0.0) << row;
+    }
   }
   const auto record = nlohmann::json::parse(read_file(run_dir / "run.json"));
   EXPECT_EQ(record.at("starts").at(0).at("command"), "r1 run tiny.yaml");

@@ -20,7 +20,9 @@ TEST(ReflectiveWords, PartsOfWordsDoNotCount) {
 
 TEST(ReflectiveWords, MoreWordsAreMarkedButNotCounted) {
   for (const auto& word : more_reflective_words()) {
-    if (word != "double-check") EXPECT_EQ(count_reflective_words(word), 0) << word;
+    if (word != "double-check") {
+      EXPECT_EQ(count_reflective_words(word), 0) << word;
+    }
   }
   EXPECT_EQ(paper_reflective_words().size(), 10U);
 }

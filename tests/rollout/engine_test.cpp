@@ -135,8 +135,12 @@ TEST(Engine, StopsAtEosAtAStopTextAndAtTheLimit) {
       const bool has_eos = c.tokens.back() == tokenizer().eos_ids()[0];
       EXPECT_EQ(has_stop, c.finish == Finish::kStopText) << text;
       EXPECT_EQ(has_eos, c.finish == Finish::kEos) << text;
-      if (has_stop) EXPECT_TRUE(text.ends_with("a") || text.ends_with("=3")) << text;
-      if (c.finish == Finish::kLength) EXPECT_EQ(50u, c.tokens.size());
+      if (has_stop) {
+        EXPECT_TRUE(text.ends_with("a") || text.ends_with("=3")) << text;
+      }
+      if (c.finish == Finish::kLength) {
+        EXPECT_EQ(50u, c.tokens.size());
+      }
       EXPECT_EQ(c.tokens.size(), c.rollout_logprobs.size());
       saw_stop |= has_stop;
       saw_eos |= has_eos;

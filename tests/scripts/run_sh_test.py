@@ -17,7 +17,7 @@ echo
 exit 7
 """
 CONFIGS = {
-    "configs/tiny/r1_zero.yaml": "seed: 1\n# model: data/cache/smollm2-135m-instruct.gguf\n",
+    "configs/tiny/r1.yaml": "seed: 1\n# model: data/cache/smollm2-135m-instruct.gguf\n",
     "configs/smollm2/base.yaml": "model:\n  path: data/cache/smollm2-135m-instruct.gguf\n",
     "configs/smollm2/grpo.yaml": "extends: 'base.yaml'  # shares the model\n",
     "configs/smollm2/again.yaml": "extends: ../smollm2/grpo.yaml\n",
@@ -45,12 +45,12 @@ class RunShTest(unittest.TestCase):
 
     def test_default_config_and_exit_code(self):
         code, out, err = self.run_sh()
-        self.assertEqual((code, out), (7, f"{self.root}|run|configs/tiny/r1_zero.yaml|\n"))
+        self.assertEqual((code, out), (7, f"{self.root}|run|configs/tiny/r1.yaml|\n"))
         self.assertIn("setup: \nbuild: release r1\n", err)
 
     def test_overrides_alone_keep_the_default_config(self):
         _, out, _ = self.run_sh("seed=3", "run.name=a b")
-        self.assertEqual(out, f"{self.root}|run|configs/tiny/r1_zero.yaml|seed=3|run.name=a b|\n")
+        self.assertEqual(out, f"{self.root}|run|configs/tiny/r1.yaml|seed=3|run.name=a b|\n")
 
     def test_config_relative_to_where_one_is_or_to_the_repository(self):
         _, out, _ = self.run_sh("grpo.yaml", "seed=3", folder="configs/smollm2")
@@ -68,7 +68,7 @@ class RunShTest(unittest.TestCase):
         code, out, err = self.run_sh("configs/tiny/r1_hero.yaml")
         self.assertEqual((code, out), (1, ""))
         self.assertIn("configs/tiny/r1_hero.yaml", err)
-        self.assertIn("configs/tiny/r1_zero.yaml", err)
+        self.assertIn("configs/tiny/r1.yaml", err)
 
     def test_failed_setup_or_build_stops(self):
         for script in ("setup.sh", "build.sh"):

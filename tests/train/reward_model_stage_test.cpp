@@ -214,7 +214,8 @@ TEST(PreferenceModel, AddsTheScoreOfEachCompletionToItsOwnRow) {
   const auto tokenizer = tiny_tokenizer();
   std::vector<ScoredGroup> groups;
   for (const auto& pair : kPairs) {
-    ScoredGroup group{{0, pair.prompt, "", "", {}}, {}, {}};
+    ScoredGroup group;
+    group.problem.prompt = pair.prompt;
     group.group.prompt.tokens = {*tokenizer.bos_id()};
     for (const int32_t id : tokenizer.encode(pair.prompt)) group.group.prompt.tokens.push_back(id);
     for (const auto& text : {*pair.chosen, *pair.rejected}) {
