@@ -205,9 +205,13 @@ ModelConfig ModelConfig::from_hf_json(const json& object, const std::string& whe
                     ".\n  Other architectures are not supported."));
   const bool llama = c.architecture == "LlamaForCausalLM", mistral = c.architecture == "MistralForCausalLM";
   const bool qwen2 = c.architecture == "Qwen2ForCausalLM", qwen3 = c.architecture == "Qwen3ForCausalLM";
-  if (in.has("quantization_config"))
-    in.fail("quantization_config", "absent",
-            "Packed weights are not supported; use the unquantized model or a GGUF file.");
+  if (in.has("quantization_config")) {  // FP8 and MXFP4 blocks are what hf_weights.cpp reads
+    const auto& quantization = in.raw("quantization_config");
+    const auto method = quantization.is_object() && quantization.contains("quant_method") ? quantization["quant_method"] : nlohmann::json();
+    if (method != "fp8" && method != "mxfp4")
+      in.fail("quantization_config", "absent, or with quant_method fp8 or mxfp4",
+              "Other packed weights are not supported; use the unquantized model or a GGUF file.");
+  }
   if (in.string("hidden_act", "silu") != "silu")
     in.fail("hidden_act", "silu", "Other activations are not supported.");
 

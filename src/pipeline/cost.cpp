@@ -141,11 +141,11 @@ json cost_tables(const json& summary) {
   for (const auto& stage : summary.at("stages")) {
     add(stage.at("stage"), stage);
     const double dollars = stage.at("dollars");
-    stages[stage.at("stage").get<std::string>()] = dollars > 0 && dollars < 0.01 ? "<$0.01" : "$" + amount(dollars);
+    stages[stage.at("stage").get<std::string>()] = dollars > 0 && dollars < 0.01 ? "<$0.01" : cat("$", amount(dollars));
   }
   add("total", total);
   for (const auto& row : summary.at("paper")) {
-    paper.push_back({row.at("stage"), human_count(row.at("h800_hours").get<double>()), "$" + human_count(row.at("dollars").get<double>())});
+    paper.push_back({row.at("stage"), human_count(row.at("h800_hours").get<double>()), cat("$", human_count(row.at("dollars").get<double>()))});
   }
   const std::string source = total.at("joules_source");
   const std::string energy = source == "rapl" ? "measured (RAPL)" : source == "mixed" ? "partly measured, partly assumed" : "assumed from a stated wattage";

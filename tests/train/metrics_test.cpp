@@ -88,7 +88,9 @@ TEST(MetricsWriter, EventFilesEqualTensorBoardsOwn) {
     writer.write(0, {{"loss", 0.0}, {"reward", -1.5}});
     writer.write(1, {{"loss", 1.0 / 3}, {"reward/format", std::numeric_limits<double>::infinity()}});
     writer.write(1'000'000, {{"loss", 2}});
-    writer.write_text(2, "sample", "**7+5** gives \xE2\x88\x92 12\n" + std::string(200, 'x'));
+    std::string long_text = "**7+5** gives \xE2\x88\x92 12\n";
+    long_text.append(200, 'x');
+    writer.write_text(2, "sample", long_text);
     writer.write(3, {});
   }
   MetricsWriter::open_resumed(run_dir, 1, fixed_time("grpo")).write(2, {{"loss", 0.25}});

@@ -12,6 +12,7 @@
 
 #include "kernels/parallel.h"
 #include "r1/util/error.h"
+#include "r1/util/strings.h"
 
 namespace r1::train {
 namespace {
@@ -28,7 +29,7 @@ NamedTensors random_parameters(const std::vector<std::vector<int64_t>>& shapes, 
   for (size_t i = 0; i < shapes.size(); ++i) {
     auto p = parameter(torch::randn(shapes[i]));
     p.mutable_grad() = torch::randn(shapes[i]);
-    result.emplace_back("p" + std::to_string(i), p);
+    result.emplace_back(cat("p", i), p);
   }
   return result;
 }
