@@ -70,10 +70,10 @@ TEST(Ledger, SecondsAddUpToTheWallClockOfAllProcessesKilledOnesIncluded) {
   wall_s[1] = run_process(folder, false, 3.0, {"pipeline.0.steps=1000000", "checkpoint.every_steps=0"});
   wall_s[2] = run_process(folder, true, 2.5);
   ASSERT_TRUE(std::filesystem::exists(folder / "run/ledger.alive"));
-  write_file_atomic(folder / "run/config.yaml", [&] {
-    auto text = read_file(folder / "run/config.yaml");
-    return text.replace(text.find("1000000"), 7, "40");
-  }());
+  const auto config = read_file(folder / "run/config.yaml");
+  const auto steps = config.find("1000000");
+  ASSERT_NE(steps, std::string::npos);
+  write_file_atomic(folder / "run/config.yaml", cat(config.substr(0, steps), "40", config.substr(steps + 7)));
   wall_s[3] = run_process(folder, true, 0);
   EXPECT_FALSE(std::filesystem::exists(folder / "run/ledger.alive"));
   const auto summary = cost_summary(folder / "run");
