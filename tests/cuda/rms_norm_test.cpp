@@ -62,7 +62,9 @@ TYPED_TEST(RmsNormCuda, ForwardAndBackwardAgainstFloat64) {
       const auto all = deterministic<T>([&] {
         cuda::rms_norm_forward<T>(N, C, dx.data(), residual ? dextra.data() : nullptr, dw_in.data(), eps,
                                   residual ? dh_sum.data() : nullptr, y.data(), rstd.data(), nullptr);
-        if (residual) EXPECT_TRUE(same_bits(dh_sum.to_host(), h));
+        if (residual) {
+          EXPECT_TRUE(same_bits(dh_sum.to_host(), h));
+        }
         cuda::rms_norm_backward<T>(N, C, residual ? dh_sum.data() : dx.data(), dw_in.data(), rstd.data(),
                                    ddy.data(), residual ? din.data() : nullptr, grad.data(), dw.data(),
                                    partial.data(), nullptr);
