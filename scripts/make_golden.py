@@ -17,6 +17,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 GOLDENS = {  # name: script and its arguments
     "algo": ["grpo_golden.py", "tests/golden/algo/grpo.json"],
+    "deepseek": ["deepseek_golden.py", "tests/golden/model"],
     "grpo_step": ["grpo_step_golden.py", "tests/golden/grpo_step"],
     "maths": ["maths_golden.py", "tests/golden/maths"],
     "model": ["model_golden.py", "tests/golden/model"],

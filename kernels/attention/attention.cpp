@@ -14,6 +14,7 @@ namespace r1::kernels {
   void attention_tile(const AttentionTile& tile, float* out, float* lse);     \
   void attention_token(const AttentionToken& token, float* out);              \
   void attention_grad_tile(const AttentionGradTile& tile);                    \
+  void turn_keys(int64_t D, const float* keys, float* values);                \
   }
 R1_DECLARE(avx2)
 R1_DECLARE(avx512)
@@ -58,10 +59,13 @@ void list_panels(const AttentionShape& s, const KvPages& pages, const AttentionR
   const int64_t per_page = padded(s.head_dim) / 16;
   out.keys.resize(static_cast<size_t>(num_pages));
   out.values.resize(static_cast<size_t>(num_pages * per_page));
+  float* turned = s.values_are_keys ? thread_scratch(4, num_pages * per_page * 256) : nullptr;
   for (int64_t p = 0; p < num_pages; ++p) {
     out.keys[static_cast<size_t>(p)] = key_panel(s, pages, run.pages[p], head);
+    if (turned != nullptr) R1_CPU_CALL(turn_keys, s.head_dim, out.keys[static_cast<size_t>(p)], turned + p * per_page * 256);
     for (int64_t d = 0; d < per_page; ++d) {
-      out.values[static_cast<size_t>(p * per_page + d)] = value_panel(s, pages, run.pages[p], head, d);
+      out.values[static_cast<size_t>(p * per_page + d)] =
+          turned != nullptr ? turned + (p * per_page + d) * 256 : value_panel(s, pages, run.pages[p], head, d);
     }
   }
 }
@@ -138,11 +142,15 @@ void write_run(const AttentionShape& s, const KvPages& pages, const AttentionRun
     const int32_t page = run.pages[position / kPageTokens];
     if (slot == 0) {  // a fresh page: unused slots meet a weight of 0, so they must be finite
       std::fill_n(pages.keys + page * key_page_floats(s), key_page_floats(s), 0.0f);
-      std::fill_n(pages.values + page * value_page_floats(s), value_page_floats(s), 0.0f);
+      if (!s.values_are_keys) std::fill_n(pages.values + page * value_page_floats(s), value_page_floats(s), 0.0f);
     }
     float* key = pages.keys + page * key_page_floats(s) + slot;
-    float* value = pages.values + page * value_page_floats(s) + slot * 16;
     const float* k_row = k + (run.first_row + i) * stride;
+    if (s.values_are_keys) {
+      for (int64_t d = 0; d < stride; ++d) key[d * kPageTokens] = k_row[d];
+      continue;
+    }
+    float* value = pages.values + page * value_page_floats(s) + slot * 16;
     const float* v_row = v + (run.first_row + i) * stride;
     for (int64_t h = 0; h < s.num_kv_heads; ++h) {
       for (int64_t d = 0; d < D; ++d) {
@@ -179,7 +187,9 @@ void attend_token(const AttentionShape& s, const KvPages& pages, const Attention
 }  // namespace
 
 int64_t key_page_floats(const AttentionShape& s) { return s.num_kv_heads * s.head_dim * kPageTokens; }
-int64_t value_page_floats(const AttentionShape& s) { return s.num_kv_heads * padded(s.head_dim) * kPageTokens; }
+int64_t value_page_floats(const AttentionShape& s) {
+  return s.values_are_keys ? 0 : s.num_kv_heads * padded(s.head_dim) * kPageTokens;
+}
 
 void write_kv(const AttentionShape& s, const KvPages& pages, const std::vector<AttentionRun>& runs, const float* k,
               const float* v) {
@@ -207,7 +217,7 @@ void write_kv(const AttentionShape& s, const KvPages& pages, const std::vector<A
 void attention_cached(const AttentionShape& s, const KvPages& pages, const std::vector<AttentionRun>& runs, const float* q,
                       const float* k, const float* v, float* out) {
   const auto num_runs = static_cast<int64_t>(runs.size());
-  const bool decoding = s.num_heads == s.num_kv_heads && num_runs >= 4 * num_threads() &&
+  const bool decoding = s.num_heads == s.num_kv_heads && !s.values_are_keys && num_runs >= 4 * num_threads() &&
                         std::all_of(runs.begin(), runs.end(), [](const AttentionRun& run) { return run.num_rows == 1; });
   if (!decoding) {
     write_kv(s, pages, runs, k, v);

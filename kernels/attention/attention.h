@@ -12,13 +12,14 @@ struct AttentionShape {
   int64_t num_kv_heads;  ///< Hkv
   int64_t head_dim;      ///< D
   float scale;           ///< usually 1 / sqrt(D)
+  bool values_are_keys = false;  ///< one latent is both (MLA's cache): pages hold keys alone
 };
 
 /// A pool of pages of one layer. Page p holds keys as [Hkv][D][16 tokens] and values as
 /// [Hkv][ceil(D/16)][16 tokens][16]: both are right operands of the gemm tile as they lie.
 struct KvPages {
   float* keys;
-  float* values;
+  float* values;  ///< null where the values are the keys: a task turns the pages it reads
 };
 int64_t key_page_floats(const AttentionShape& shape);
 int64_t value_page_floats(const AttentionShape& shape);
@@ -33,7 +34,7 @@ struct AttentionRun {
   const int32_t* pages;  ///< page of positions 0..15, 16..31, ...
 };
 
-/// Stores the rows' keys and values in their pages.
+/// Stores the rows' keys and values in their pages. v_NhD is null where the values are the keys, here and below.
 void write_kv(const AttentionShape& shape, const KvPages& pages, const std::vector<AttentionRun>& runs,
               const float* k_NhD, const float* v_NhD);
 

@@ -148,6 +148,21 @@ void attention_token(const AttentionToken& t, float* out) {
   }
 }
 
+// values[d / 16][token][d % 16] = keys[d][token] for sixteen tokens, zeros behind D: four by four in registers.
+void turn_keys(int64_t D, const float* keys, float* values) {
+  for (int64_t d = 0; d < D; d += 4) {
+    for (int64_t token = 0; token < 16; token += 4) {
+      __m128 row[4];
+      for (int64_t i = 0; i < 4; ++i) row[i] = d + i < D ? _mm_loadu_ps(keys + (d + i) * 16 + token) : _mm_setzero_ps();
+      _MM_TRANSPOSE4_PS(row[0], row[1], row[2], row[3]);
+      for (int64_t i = 0; i < 4; ++i) _mm_storeu_ps(values + d / 16 * 256 + (token + i) * 16 + d % 16, row[i]);
+    }
+  }
+  for (int64_t d = (D + 3) / 4 * 4; d < (D + 15) / 16 * 16; ++d) {
+    for (int64_t token = 0; token < 16; ++token) values[d / 16 * 256 + token * 16 + d % 16] = 0;
+  }
+}
+
 void attention_tile(const AttentionTile& t, float* out, float* lse) {
   const int64_t R = t.tokens * t.group, S = t.num_pages * 16, stride = score_stride(t.num_pages);
   float* scores = t.scratch;

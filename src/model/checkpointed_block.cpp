@@ -11,15 +11,14 @@ using torch::autograd::tensor_list;
 
 struct BlockCall : torch::CustomClassHolder {
   Block block{nullptr};
-  Attend attend;
+  std::shared_ptr<const BlockPass> pass;
 };
 
 struct CheckpointedBlock : torch::autograd::Function<CheckpointedBlock> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_NC, const Tensor& positions_N, const Tensor& cos_PD2,
-                        const Tensor& sin_PD2, const c10::intrusive_ptr<BlockCall>& call) {
-    ctx->save_for_backward({x_NC, positions_N, cos_PD2, sin_PD2});
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_NC, const c10::intrusive_ptr<BlockCall>& call) {
+    ctx->save_for_backward({x_NC});
     ctx->saved_data["call"] = c10::IValue::make_capsule(call);
-    return call->block->forward(x_NC, positions_N, cos_PD2, sin_PD2, call->attend);  // no gradients are recorded here
+    return call->block->forward(x_NC, *call->pass);  // no gradients are recorded here
   }
 
   static tensor_list backward(AutogradContext* ctx, const tensor_list& grads) {
@@ -29,21 +28,20 @@ struct CheckpointedBlock : torch::autograd::Function<CheckpointedBlock> {
     Tensor y_NC;
     {
       const torch::AutoGradMode enable(true);
-      y_NC = call->block->forward(x_NC, saved[1], saved[2], saved[3], call->attend);
+      y_NC = call->block->forward(x_NC, *call->pass);
     }
     torch::autograd::backward({y_NC}, {grads[0]});  // adds to the block's parameter gradients
-    return {x_NC.grad(), Tensor(), Tensor(), Tensor(), Tensor()};
+    return {x_NC.grad(), Tensor()};
   }
 };
 
 }  // namespace
 
-Tensor checkpointed_block(const Block& block, const Tensor& x_NC, const Tensor& positions_N, const Tensor& cos_PD2,
-                          const Tensor& sin_PD2, const Attend& attend) {
+Tensor checkpointed_block(const Block& block, const Tensor& x_NC, const std::shared_ptr<const BlockPass>& pass) {
   auto call = c10::make_intrusive<BlockCall>();
   call->block = block;
-  call->attend = attend;
-  return CheckpointedBlock::apply(x_NC, positions_N, cos_PD2, sin_PD2, call);
+  call->pass = pass;
+  return CheckpointedBlock::apply(x_NC, call);
 }
 
 }  // namespace r1::model

@@ -28,8 +28,8 @@ PassCounts counts_of(double sequences, double context, double length) {
 
 FlopShape FlopShape::of(const ModelConfig& c) {
   const auto head = static_cast<double>(c.vocab_size * c.hidden_size);
-  return {static_cast<double>(c.num_parameters()) - head * (c.tie_embeddings ? 1 : 2), head,
-          4.0 * static_cast<double>(c.num_layers * c.num_heads * c.head_dim)};
+  return {static_cast<double>(c.num_active_parameters()) - head * (c.tie_embeddings ? 1 : 2), head,
+          2.0 * static_cast<double>(c.num_layers * c.num_heads * (c.key_dim() + c.value_dim()))};
 }
 
 double forward_flops(const FlopShape& shape, const PassCounts& counts) {

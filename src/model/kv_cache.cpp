@@ -6,8 +6,10 @@ namespace r1::model {
 
 KvCache::KvCache(const ModelConfig& config, int64_t num_pages, at::TensorOptions options)
     : references_(static_cast<size_t>(num_pages), 0) {
+  const bool latent = config.has_latent_attention();
   for (int64_t i = 0; i < config.num_layers; ++i) {
-    layers_.push_back(ops::KvStore::create(num_pages, config.num_kv_heads, config.head_dim, options));
+    layers_.push_back(ops::KvStore::create(num_pages, latent ? 1 : config.num_kv_heads,
+                                           latent ? config.kv_lora_rank + config.qk_rope_head_dim : config.head_dim, latent, options));
   }
   for (int64_t p = num_pages; p-- > 0;) free_.push_back(static_cast<int32_t>(p));
 }
@@ -33,7 +35,10 @@ int32_t KvCache::copy(int32_t page) {
 }
 
 int64_t KvCache::bytes_per_page(const ModelConfig& config) {
-  return config.num_layers * ops::page_bytes(config.num_kv_heads, config.head_dim);
+  if (config.has_latent_attention()) {
+    return config.num_layers * ops::page_bytes(1, config.kv_lora_rank + config.qk_rope_head_dim, true);
+  }
+  return config.num_layers * ops::page_bytes(config.num_kv_heads, config.head_dim, false);
 }
 
 }  // namespace r1::model

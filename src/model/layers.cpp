@@ -1,6 +1,6 @@
 #include <torch/torch.h>
 
-#include "r1/model/transformer.h"
+#include "r1/model/layers.h"
 #include "r1/ops/ops.h"
 
 namespace r1::model {
@@ -40,8 +40,7 @@ SelfAttentionImpl::SelfAttentionImpl(const ModelConfig& c, int64_t layer_, at::T
   }
 }
 
-Tensor SelfAttentionImpl::forward(const Tensor& x_NC, const Tensor& positions_N, const Tensor& cos_PD2,
-                                  const Tensor& sin_PD2, const Attend& attend) {
+Tensor SelfAttentionImpl::forward(const Tensor& x_NC, const BlockPass& pass) {
   const int64_t N = x_NC.size(0);
   auto q_NHD = q_proj(x_NC).view({N, num_heads, head_dim});
   auto k_NhD = k_proj(x_NC).view({N, num_kv_heads, head_dim});
@@ -50,30 +49,40 @@ Tensor SelfAttentionImpl::forward(const Tensor& x_NC, const Tensor& positions_N,
     q_NHD = q_norm(q_NHD);
     k_NhD = k_norm(k_NhD);
   }
-  q_NHD = ops::rope(q_NHD, positions_N, cos_PD2, sin_PD2);
-  k_NhD = ops::rope(k_NhD, positions_N, cos_PD2, sin_PD2);
-  return o_proj(attend(layer, q_NHD, k_NhD, v_NhD).view({N, num_heads * head_dim}));
+  q_NHD = ops::rope(q_NHD, pass.positions_N, pass.cos_PD2, pass.sin_PD2);
+  k_NhD = ops::rope(k_NhD, pass.positions_N, pass.cos_PD2, pass.sin_PD2);
+  return o_proj(pass.attend(layer, q_NHD, k_NhD, v_NhD).view({N, num_heads * head_dim}));
 }
 
-MlpImpl::MlpImpl(const ModelConfig& c, at::TensorOptions options) {
-  gate_proj = register_module("gate_proj", Linear(c.hidden_size, c.intermediate_size, c.mlp_bias, options));
-  up_proj = register_module("up_proj", Linear(c.hidden_size, c.intermediate_size, c.mlp_bias, options));
-  down_proj = register_module("down_proj", Linear(c.intermediate_size, c.hidden_size, c.mlp_bias, options));
+MlpImpl::MlpImpl(int64_t hidden_size, int64_t intermediate_size, bool has_bias, at::TensorOptions options) {
+  gate_proj = register_module("gate_proj", Linear(hidden_size, intermediate_size, has_bias, options));
+  up_proj = register_module("up_proj", Linear(hidden_size, intermediate_size, has_bias, options));
+  down_proj = register_module("down_proj", Linear(intermediate_size, hidden_size, has_bias, options));
 }
 
 Tensor MlpImpl::forward(const Tensor& x_NC) { return down_proj(ops::silu_mul(gate_proj(x_NC), up_proj(x_NC))); }
+Tensor MlpImpl::forward(const Tensor& x_NC, const BlockPass&) { return forward(x_NC); }
 
 BlockImpl::BlockImpl(const ModelConfig& c, int64_t layer, at::TensorOptions options) {
   input_layernorm = register_module("input_layernorm", RmsNorm(c.hidden_size, c.rms_norm_eps, options));
-  self_attn = register_module("self_attn", SelfAttention(c, layer, options));
+  if (c.has_latent_attention()) {
+    self_attn = std::make_shared<LatentAttentionImpl>(c, layer, options);
+  } else {
+    self_attn = std::make_shared<SelfAttentionImpl>(c, layer, options);
+  }
+  register_module("self_attn", self_attn);
   post_attention_layernorm = register_module("post_attention_layernorm", RmsNorm(c.hidden_size, c.rms_norm_eps, options));
-  mlp = register_module("mlp", Mlp(c, options));
+  if (c.has_experts(layer)) {
+    mlp = std::make_shared<MoeImpl>(c, layer - c.first_k_dense_replace, options);
+  } else {
+    mlp = std::make_shared<MlpImpl>(c.hidden_size, c.intermediate_size, c.mlp_bias, options);
+  }
+  register_module("mlp", mlp);
 }
 
-Tensor BlockImpl::forward(const Tensor& x_NC, const Tensor& positions_N, const Tensor& cos_PD2, const Tensor& sin_PD2,
-                          const Attend& attend) {
-  const auto y_NC = x_NC + self_attn(input_layernorm(x_NC), positions_N, cos_PD2, sin_PD2, attend);
-  return y_NC + mlp(post_attention_layernorm(y_NC));
+Tensor BlockImpl::forward(const Tensor& x_NC, const BlockPass& pass) {
+  const auto y_NC = x_NC + self_attn->forward(input_layernorm(x_NC), pass);
+  return y_NC + mlp->forward(post_attention_layernorm(y_NC), pass);
 }
 
 }  // namespace r1::model

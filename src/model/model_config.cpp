@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 
+#include "model_config_deepseek.h"
 #include "r1/util/error.h"
 #include "r1/util/strings.h"
 
@@ -35,6 +36,7 @@ RopeScaling parse_rope_scaling(const ConfigNode& node) {
     node.read("beta_fast", s.beta_fast, above(0.0));
     node.read("beta_slow", s.beta_slow, above(0.0));
     node.read("attention_factor", s.attention_factor, at_least(0.0));
+    node.read("mscale_all_dim", s.mscale_all_dim, at_least(0.0));
   }
   return s;
 }
@@ -43,7 +45,8 @@ RopeScaling parse_rope_scaling(const ConfigNode& node) {
 
 const std::vector<std::string>& supported_architectures() {
   static const std::vector<std::string> kNames = {"LlamaForCausalLM", "MistralForCausalLM",
-                                                  "Qwen2ForCausalLM", "Qwen3ForCausalLM"};
+                                                  "Qwen2ForCausalLM", "Qwen3ForCausalLM",
+                                                  "DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"};
   return kNames;
 }
 
@@ -56,17 +59,19 @@ ModelConfig ModelConfig::parse(ConfigNode node) {
   node.require("num_layers", c.num_layers, at_least<int64_t>(1));
   node.require("num_heads", c.num_heads, at_least<int64_t>(1));
   c.num_kv_heads = c.num_heads;
+  const bool deepseek = is_deepseek(c.architecture);
+  if (deepseek) parse_deepseek(node, c);
   node.read("num_kv_heads", c.num_kv_heads, at_least<int64_t>(1));
   if (c.num_heads % c.num_kv_heads != 0)
     node.reject("num_kv_heads", cat("a divisor of num_heads = ", c.num_heads),
                 "Each key/value head serves the same number of query heads.");
-  if (!node.has("head_dim") && c.hidden_size % c.num_heads != 0)
+  if (!deepseek && !node.has("head_dim") && c.hidden_size % c.num_heads != 0)
     node.reject("hidden_size", cat("a multiple of num_heads = ", c.num_heads),
                 "Or give head_dim, the width of one head, explicitly.");
-  c.head_dim = c.hidden_size / c.num_heads;
-  node.read("head_dim", c.head_dim, at_least<int64_t>(2));
+  c.head_dim = deepseek ? c.qk_rope_head_dim : c.hidden_size / c.num_heads;
+  if (!deepseek) node.read("head_dim", c.head_dim, at_least<int64_t>(2));
   if (c.head_dim % 2 != 0 || c.head_dim == 0)
-    node.reject(node.has("head_dim") ? "head_dim" : "hidden_size",
+    node.reject(deepseek ? "qk_rope_head_dim" : node.has("head_dim") ? "head_dim" : "hidden_size",
                 cat("an even head_dim (here it is ", c.head_dim, ")"),
                 "Rotary embeddings turn pairs of channels.");
   node.read("rms_norm_eps", c.rms_norm_eps, above(0.0));
@@ -111,6 +116,7 @@ void ModelConfig::validate(const std::string& where) const {
   if (num_heads > limit / head_dim) reject("num_heads", num_heads, cat("num_heads * head_dim up to 2^31"));
   if (num_heads % num_kv_heads != 0)
     reject("num_kv_heads", num_kv_heads, cat("a divisor of num_heads = ", num_heads));
+  validate_deepseek(*this, where);
   if (head_dim % 2 != 0) reject("head_dim", head_dim, "an even number, because rotary embeddings turn pairs");
   if (!(rms_norm_eps > 0) || !std::isfinite(rms_norm_eps)) reject("rms_norm_eps", rms_norm_eps, "above 0");
   if (!(rope_theta > 0) || !std::isfinite(rope_theta)) reject("rope_theta", rope_theta, "above 0");
@@ -126,6 +132,8 @@ void ModelConfig::validate(const std::string& where) const {
     if (s.kind == RopeScalingKind::kYarn && !(s.beta_slow > 0 && s.beta_fast >= s.beta_slow))
       reject("rope_scaling.beta_fast", s.beta_fast,
              cat("beta_slow = ", s.beta_slow, " or more, which is above 0"));
+    if (!(s.mscale_all_dim >= 0) || !std::isfinite(s.mscale_all_dim))
+      reject("rope_scaling.mscale_all_dim", s.mscale_all_dim, "0 or more");
     if (!(s.attention_factor >= 0) || !std::isfinite(s.attention_factor))
       reject("rope_scaling.attention_factor", s.attention_factor, "0 (derived from factor) or more");
   }
@@ -150,18 +158,43 @@ std::vector<ParameterSpec> expected_parameters(const ModelConfig& c) {
   for (int64_t layer = 0; layer < c.num_layers; ++layer) {
     const std::string prefix = cat("model.layers.", layer, ".");
     norm(prefix + "input_layernorm", c.hidden_size);
-    linear(prefix + "self_attn.q_proj", q_width, c.hidden_size, c.qkv_bias);
-    linear(prefix + "self_attn.k_proj", kv_width, c.hidden_size, c.qkv_bias);
-    linear(prefix + "self_attn.v_proj", kv_width, c.hidden_size, c.qkv_bias);
-    linear(prefix + "self_attn.o_proj", c.hidden_size, q_width, c.o_bias);
+    if (c.has_latent_attention()) {
+      const int64_t query_width = c.num_heads * c.key_dim();
+      if (c.q_lora_rank == 0) {
+        linear(prefix + "self_attn.q_proj", query_width, c.hidden_size, false);
+      } else {
+        linear(prefix + "self_attn.q_a_proj", c.q_lora_rank, c.hidden_size, false);
+        norm(prefix + "self_attn.q_a_layernorm", c.q_lora_rank);
+        linear(prefix + "self_attn.q_b_proj", query_width, c.q_lora_rank, false);
+      }
+      linear(prefix + "self_attn.kv_a_proj_with_mqa", c.cache_values(), c.hidden_size, false);
+      norm(prefix + "self_attn.kv_a_layernorm", c.kv_lora_rank);
+      linear(prefix + "self_attn.kv_b_proj", c.num_heads * (c.qk_nope_head_dim + c.v_head_dim), c.kv_lora_rank, false);
+      linear(prefix + "self_attn.o_proj", c.hidden_size, c.num_heads * c.v_head_dim, false);
+    } else {
+      linear(prefix + "self_attn.q_proj", q_width, c.hidden_size, c.qkv_bias);
+      linear(prefix + "self_attn.k_proj", kv_width, c.hidden_size, c.qkv_bias);
+      linear(prefix + "self_attn.v_proj", kv_width, c.hidden_size, c.qkv_bias);
+      linear(prefix + "self_attn.o_proj", c.hidden_size, q_width, c.o_bias);
+    }
     if (c.qk_norm) {
       norm(prefix + "self_attn.q_norm", c.head_dim);
       norm(prefix + "self_attn.k_norm", c.head_dim);
     }
     norm(prefix + "post_attention_layernorm", c.hidden_size);
-    linear(prefix + "mlp.gate_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
-    linear(prefix + "mlp.up_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
-    linear(prefix + "mlp.down_proj", c.hidden_size, c.intermediate_size, c.mlp_bias);
+    const auto mlp = [&](const std::string& name, int64_t width) {
+      linear(name + ".gate_proj", width, c.hidden_size, c.mlp_bias);
+      linear(name + ".up_proj", width, c.hidden_size, c.mlp_bias);
+      linear(name + ".down_proj", c.hidden_size, width, c.mlp_bias);
+    };
+    if (!c.has_experts(layer)) {
+      mlp(prefix + "mlp", c.intermediate_size);
+      continue;
+    }
+    linear(prefix + "mlp.gate", c.n_routed_experts, c.hidden_size, false);
+    if (c.has_correction_bias()) specs.push_back({prefix + "mlp.gate.e_score_correction_bias", {c.n_routed_experts}, false});
+    for (int64_t e = 0; e < c.n_routed_experts; ++e) mlp(cat(prefix, "mlp.experts.", e), c.moe_intermediate_size);
+    if (c.n_shared_experts > 0) mlp(prefix + "mlp.shared_experts", c.n_shared_experts * c.moe_intermediate_size);
   }
   norm("model.norm", c.hidden_size);
   if (!c.tie_embeddings) linear("lm_head", c.vocab_size, c.hidden_size, false);
@@ -171,11 +204,25 @@ std::vector<ParameterSpec> expected_parameters(const ModelConfig& c) {
 int64_t ModelConfig::num_parameters() const {
   int64_t total = 0;
   for (const auto& spec : expected_parameters(*this)) {
+    if (!spec.trained) continue;
     int64_t elements = 1;
     for (const int64_t size : spec.shape) elements *= size;
     total += elements;
   }
   return total;
+}
+
+int64_t ModelConfig::num_active_parameters() const {
+  const int64_t expert = 3 * hidden_size * moe_intermediate_size;
+  return num_parameters() - num_expert_layers() * (n_routed_experts - num_experts_per_tok) * expert;
+}
+
+double ModelConfig::attention_scale() const {
+  const double scale = 1 / std::sqrt(static_cast<double>(key_dim()));
+  const auto& s = rope_scaling;
+  if (s.kind != RopeScalingKind::kYarn || s.mscale_all_dim == 0 || s.factor <= 1) return scale;
+  const double mscale = 0.1 * s.mscale_all_dim * std::log(s.factor) + 1;
+  return scale * mscale * mscale;
 }
 
 }  // namespace r1::model

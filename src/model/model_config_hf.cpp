@@ -4,6 +4,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "model_config_deepseek.h"
 #include "r1/model/model_config.h"
 #include "r1/util/error.h"
 #include "r1/util/file.h"
@@ -100,7 +101,8 @@ class Reader {
 /// Attention factor of yarn for a scale: 0.1 m ln(s) + 1 (arXiv:2309.00071 eq. (22), m as DeepSeek added it).
 double yarn_mscale(double scale, double m) { return scale <= 1 ? 1.0 : 0.1 * m * std::log(scale) + 1.0; }
 
-RopeScaling read_rope_scaling(const Reader& in, int64_t max_positions) {
+/// `scale_scores`: DeepSeek's classes multiply the scores by the square of mscale_all_dim's factor, the others do not.
+RopeScaling read_rope_scaling(const Reader& in, int64_t max_positions, bool scale_scores) {
   RopeScaling s;
   const std::string kind = in.string("rope_type", in.string("type", "default"));
   if (in.number("partial_rotary_factor", 1.0) != 1.0)
@@ -134,6 +136,7 @@ RopeScaling read_rope_scaling(const Reader& in, int64_t max_positions) {
   const double mscale = in.number("mscale", 0.0), mscale_all_dim = in.number("mscale_all_dim", 0.0);
   if (s.attention_factor == 0.0 && mscale != 0.0 && mscale_all_dim != 0.0)
     s.attention_factor = yarn_mscale(s.factor, mscale) / yarn_mscale(s.factor, mscale_all_dim);
+  if (scale_scores) s.mscale_all_dim = mscale_all_dim;
   return s;
 }
 
@@ -142,12 +145,37 @@ void read_rope(const Reader& in, ModelConfig& c) {
   if (in.has("rope_parameters")) {
     const Reader rope = in.object("rope_parameters");
     c.rope_theta = rope.number("rope_theta", c.rope_theta);
-    c.rope_scaling = read_rope_scaling(rope, c.max_positions);
+    c.rope_scaling = read_rope_scaling(rope, c.max_positions, is_deepseek(c.architecture));
   } else if (in.has("rope_scaling")) {
-    c.rope_scaling = read_rope_scaling(in.object("rope_scaling"), c.max_positions);
+    c.rope_scaling = read_rope_scaling(in.object("rope_scaling"), c.max_positions, is_deepseek(c.architecture));
   }
   if (in.number("partial_rotary_factor", 1.0) != 1.0)
     in.fail("partial_rotary_factor", "1", "Models that rotate a part of each head are not supported.");
+}
+
+void read_deepseek(const Reader& in, ModelConfig& c) {
+  const bool v3 = c.architecture == "DeepseekV3ForCausalLM";
+  c.num_kv_heads = in.integer("num_key_value_heads", c.num_heads);
+  if (in.boolean("attention_bias", false)) in.fail("attention_bias", "false", "No published model of this class has biases.");
+  if (in.boolean("mlp_bias", false)) in.fail("mlp_bias", "false", "No published model of this class has biases.");
+  if (in.integer("moe_layer_freq", 1) != 1) in.fail("moe_layer_freq", "1", "Experts in every layer after the first dense ones.");
+  c.n_routed_experts = in.integer("n_routed_experts");
+  c.num_experts_per_tok = in.integer("num_experts_per_tok");
+  c.n_shared_experts = in.integer("n_shared_experts", 0);
+  c.moe_intermediate_size = in.integer("moe_intermediate_size");
+  c.first_k_dense_replace = in.integer("first_k_dense_replace", v3 ? 3 : 0);
+  c.topk_method = in.string("topk_method", v3 ? "noaux_tc" : "greedy");
+  c.scoring_func = in.string("scoring_func", v3 ? "sigmoid" : "softmax");
+  c.n_group = in.integer("n_group", v3 ? 8 : 1);
+  c.topk_group = in.integer("topk_group", v3 ? 4 : 1);
+  c.norm_topk_prob = in.boolean("norm_topk_prob", v3);
+  c.routed_scaling_factor = in.number("routed_scaling_factor", v3 ? 2.5 : 1.0);
+  c.q_lora_rank = in.integer("q_lora_rank", 0);  // null: not compressed
+  c.kv_lora_rank = in.integer("kv_lora_rank");
+  c.qk_nope_head_dim = in.integer("qk_nope_head_dim");
+  c.qk_rope_head_dim = c.head_dim = in.integer("qk_rope_head_dim");
+  c.v_head_dim = in.integer("v_head_dim");
+  c.rope_interleave = v3 ? in.boolean("rope_interleave", true) : true;
 }
 
 /// Up to the window, sliding attention is full attention: the context is cut there instead of refusing the
@@ -220,8 +248,11 @@ ModelConfig ModelConfig::from_hf_json(const json& object, const std::string& whe
   c.intermediate_size = in.integer("intermediate_size");
   c.num_layers = in.integer("num_hidden_layers");
   c.num_heads = in.integer("num_attention_heads");
-  c.num_kv_heads = llama ? in.integer("num_key_value_heads", c.num_heads) : in.integer("num_key_value_heads");
-  if (in.has("head_dim")) {
+  const bool deepseek = is_deepseek(c.architecture);
+  if (!deepseek) c.num_kv_heads = llama ? in.integer("num_key_value_heads", c.num_heads) : in.integer("num_key_value_heads");
+  if (deepseek) {
+    read_deepseek(in, c);
+  } else if (in.has("head_dim")) {
     c.head_dim = in.integer("head_dim");
   } else if (qwen3) {
     c.head_dim = 128;  // the class's default in transformers, whatever hidden_size / num_attention_heads is
@@ -233,7 +264,7 @@ ModelConfig ModelConfig::from_hf_json(const json& object, const std::string& whe
   c.rms_norm_eps = in.number("rms_norm_eps", 1e-6);
   c.max_positions = in.integer("max_position_embeddings", llama ? 2048 : mistral ? 131072 : 32768);
   read_rope(in, c);
-  cut_context_at_window(in, c);
+  if (!deepseek) cut_context_at_window(in, c);
   c.tie_embeddings = in.boolean("tie_word_embeddings", false);
   const bool attention_bias = (llama || qwen3) && in.boolean("attention_bias", false);
   c.qkv_bias = qwen2 || attention_bias;
@@ -255,11 +286,14 @@ ModelConfig ModelConfig::from_hf_json(const json& object, const std::string& whe
 json ModelConfig::to_hf_json() const {
   const bool llama = architecture == "LlamaForCausalLM", qwen2 = architecture == "Qwen2ForCausalLM";
   const bool qwen3 = architecture == "Qwen3ForCausalLM", mistral = architecture == "MistralForCausalLM";
+  const bool deepseek = is_deepseek(architecture);
   json out = {{"architectures", {architecture}},
-              {"model_type", llama   ? "llama"
-                             : qwen2 ? "qwen2"
-                             : qwen3 ? "qwen3"
-                                     : "mistral"},
+              {"model_type", llama                                         ? "llama"
+                             : qwen2                                       ? "qwen2"
+                             : qwen3                                       ? "qwen3"
+                             : mistral                                     ? "mistral"
+                             : architecture == "DeepseekV2ForCausalLM" ? "deepseek_v2"
+                                                                           : "deepseek_v3"},
               {"vocab_size", vocab_size},
               {"hidden_size", hidden_size},
               {"intermediate_size", intermediate_size},
@@ -292,8 +326,10 @@ json ModelConfig::to_hf_json() const {
                {"beta_fast", s.beta_fast},
                {"beta_slow", s.beta_slow}};
     if (s.attention_factor > 0) scaling["attention_factor"] = s.attention_factor;
+    if (s.mscale_all_dim > 0) scaling["mscale_all_dim"] = s.mscale_all_dim;
   }
   out["rope_scaling"] = scaling;
+  if (deepseek) write_deepseek(*this, out);
   if (llama || qwen3) out["attention_bias"] = qkv_bias;
   if (llama) out["mlp_bias"] = mlp_bias;
   if (mistral) out["sliding_window"] = nullptr;

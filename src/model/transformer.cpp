@@ -22,6 +22,7 @@ TransformerImpl::TransformerImpl(ModelConfig config, at::TensorOptions options)
   for (int64_t i = 0; i < config_.num_layers; ++i) {
     blocks_.emplace_back(config_, i, options);
     layers->register_module(std::to_string(i), blocks_.back());
+    if (auto moe = std::dynamic_pointer_cast<MoeImpl>(blocks_.back()->mlp)) expert_layers_.push_back(std::move(moe));
   }
   norm_ = RmsNorm(config_.hidden_size, config_.rms_norm_eps, options);
   backbone->register_module("norm", norm_);
@@ -42,29 +43,31 @@ void TransformerImpl::grow_rope(int64_t positions) {
   sin_PD2_ = table.sin_PD2.to(options_.device());
 }
 
-Tensor TransformerImpl::run_blocks(Tensor x_NC, const Tensor& positions_N, const Attend& attend) {
+Tensor TransformerImpl::run_blocks(Tensor x_NC, BlockPass pass) {
   const bool recompute = activation_checkpointing && torch::GradMode::is_enabled();
-  for (auto& block : blocks_) {
-    x_NC = recompute ? checkpointed_block(block, x_NC, positions_N, cos_PD2_, sin_PD2_, attend)
-                     : block(x_NC, positions_N, cos_PD2_, sin_PD2_, attend);
-  }
+  pass.cos_PD2 = cos_PD2_;
+  pass.sin_PD2 = sin_PD2_;
+  const auto kept = recompute ? std::make_shared<const BlockPass>(pass) : nullptr;
+  for (auto& block : blocks_) x_NC = recompute ? checkpointed_block(block, x_NC, kept) : block(x_NC, pass);
   return x_NC;
 }
 
-Tensor TransformerImpl::hidden(const Tensor& tokens_N, const ops::PackedLayout& layout) {
+Tensor TransformerImpl::hidden(const Tensor& tokens_N, const ops::PackedLayout& layout, const RoutingPtr& routing) {
   int64_t longest = 0;
   for (const auto& s : layout.segments) longest = std::max(longest, s.first_position + s.num_rows);
   grow_rope(longest);
-  const double scale = 1 / std::sqrt(static_cast<double>(config_.head_dim));
-  // The layout lives until backward in a shared copy: a recomputed block attends again.
-  const auto kept = std::make_shared<ops::PackedLayout>(layout);
-  const Attend attend = [kept, scale](int64_t, const Tensor& q, const Tensor& k, const Tensor& v) {
+  BlockPass pass;
+  pass.positions_N = layout.positions_N.to(options_.device());
+  pass.layout = std::make_shared<const ops::PackedLayout>(layout);  // a recomputed block attends again
+  pass.attend = [kept = pass.layout, scale = config_.attention_scale()](int64_t, const Tensor& q, const Tensor& k, const Tensor& v) {
     return ops::attention(q, k, v, *kept, scale);
   };
-  return run_blocks(ops::embedding(tokens_N, embed_weight_), layout.positions_N.to(options_.device()), attend);
+  pass.routing = routing;
+  return run_blocks(ops::embedding(tokens_N, embed_weight_), std::move(pass));
 }
 
-Tensor TransformerImpl::hidden_cached(const Tensor& tokens_N, KvCache& cache, const std::vector<ops::CacheRun>& runs) {
+Tensor TransformerImpl::hidden_cached(const Tensor& tokens_N, KvCache& cache, const std::vector<ops::CacheRun>& runs,
+                                      const RoutingPtr& routing) {
   const torch::NoGradGuard no_grad;
   int64_t longest = 0;
   auto positions_N = torch::empty({tokens_N.size(0)}, torch::kLong);
@@ -74,11 +77,13 @@ Tensor TransformerImpl::hidden_cached(const Tensor& tokens_N, KvCache& cache, co
     longest = std::max(longest, run.first_position + run.num_rows);
   }
   grow_rope(longest);
-  const double scale = 1 / std::sqrt(static_cast<double>(config_.head_dim));
-  const Attend attend = [&](int64_t layer, const Tensor& q, const Tensor& k, const Tensor& v) {
+  BlockPass pass;
+  pass.positions_N = positions_N.to(options_.device());
+  pass.attend = [&, scale = config_.attention_scale()](int64_t layer, const Tensor& q, const Tensor& k, const Tensor& v) {
     return ops::cached_attention(q, k, v, cache.layer(layer), runs, scale);
   };
-  return run_blocks(ops::embedding(tokens_N, embed_weight_), positions_N.to(options_.device()), attend);
+  pass.routing = routing;
+  return run_blocks(ops::embedding(tokens_N, embed_weight_), std::move(pass));
 }
 
 Tensor TransformerImpl::logits(const Tensor& hidden_MC) {
@@ -98,29 +103,28 @@ void TransformerImpl::load_weights(const WeightSource& source) {
   check_weights(source, config_);
   const torch::NoGradGuard no_grad;
   for (auto& item : named_parameters()) item.value().copy_(source.load(item.key()));
+  for (auto& item : named_buffers()) item.value().copy_(source.load(item.key()));
 }
 
 NamedTensors TransformerImpl::named_tensors() const {
   NamedTensors out;
   for (const auto& item : named_parameters()) out.emplace_back(item.key(), item.value().detach());
+  for (const auto& item : named_buffers()) out.emplace_back(item.key(), item.value());
   return out;
 }
 
 void TransformerImpl::copy_from(const TransformerImpl& other) {
   const torch::NoGradGuard no_grad;
-  const auto from = other.parameters();
-  auto to = parameters();
-  TORCH_CHECK(from.size() == to.size(), "copy_from: ", from.size(), " parameters into ", to.size());
-  for (size_t i = 0; i < to.size(); ++i) to[i].copy_(from[i]);
+  const auto from = other.named_tensors();
+  const auto to = named_tensors();
+  TORCH_CHECK(from.size() == to.size(), "copy_from: ", from.size(), " tensors into ", to.size());
+  for (size_t i = 0; i < to.size(); ++i) to[i].second.copy_(from[i].second);
 }
 
 void TransformerImpl::release_packed() {
   packed_head_.release();
-  for (auto& block : blocks_) {
-    for (auto* linear : {&block->self_attn->q_proj, &block->self_attn->k_proj, &block->self_attn->v_proj,
-                         &block->self_attn->o_proj, &block->mlp->gate_proj, &block->mlp->up_proj, &block->mlp->down_proj}) {
-      (*linear)->packed.release();
-    }
+  for (const auto& module : modules(/*include_self=*/false)) {
+    if (auto* linear = module->as<LinearImpl>()) linear->packed.release();
   }
 }
 

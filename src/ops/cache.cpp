@@ -15,14 +15,15 @@ namespace {
 bool on_cpu_float32(const Tensor& x) { return x.is_cpu() && x.scalar_type() == torch::kFloat; }
 
 kernels::AttentionShape shape_of(const KvStore& store, int64_t num_heads, double scale) {
-  return {num_heads, store.num_kv_heads, store.head_dim, static_cast<float>(scale)};
+  return {num_heads, store.num_kv_heads, store.head_dim, static_cast<float>(scale), store.values_are_keys};
 }
 
 // The plain twin: pages are [16, Hkv, D].
 Tensor plain_cached_attention(const Tensor& q_NHD, const Tensor& k_NhD, const Tensor& v_NhD, KvStore& store,
                               const std::vector<CacheRun>& runs, double scale) {
   const auto flat = [&](const Tensor& pages) { return pages.view({-1, store.num_kv_heads, store.head_dim}); };
-  auto keys = flat(store.keys), values = flat(store.values);
+  auto keys = flat(store.keys);
+  auto values = store.values_are_keys ? keys : flat(store.values);
   auto out_NHD = torch::empty_like(q_NHD);
   for (const auto& run : runs) {
     const int64_t length = run.first_position + run.num_rows;
@@ -34,7 +35,7 @@ Tensor plain_cached_attention(const Tensor& q_NHD, const Tensor& k_NhD, const Te
     const auto all = torch::tensor(slots, torch::kLong).to(q_NHD.device());
     const auto fresh = all.narrow(0, run.first_position, run.num_rows);
     keys.index_copy_(0, fresh, k_NhD.narrow(0, run.first_row, run.num_rows));
-    values.index_copy_(0, fresh, v_NhD.narrow(0, run.first_row, run.num_rows));
+    if (!store.values_are_keys) values.index_copy_(0, fresh, v_NhD.narrow(0, run.first_row, run.num_rows));
     PackedLayout whole;
     whole.add_sequence(length);
     auto q = torch::zeros({length, q_NHD.size(1), q_NHD.size(2)}, q_NHD.options());
@@ -49,17 +50,19 @@ Tensor plain_cached_attention(const Tensor& q_NHD, const Tensor& k_NhD, const Te
 
 int64_t page_tokens() { return kernels::kPageTokens; }
 
-int64_t page_bytes(int64_t num_kv_heads, int64_t head_dim) {
-  const kernels::AttentionShape shape{num_kv_heads, num_kv_heads, head_dim, 1.0f};
+int64_t page_bytes(int64_t num_kv_heads, int64_t head_dim, bool values_are_keys) {
+  const kernels::AttentionShape shape{num_kv_heads, num_kv_heads, head_dim, 1.0f, values_are_keys};
   return (kernels::key_page_floats(shape) + kernels::value_page_floats(shape)) * static_cast<int64_t>(sizeof(float));
 }
 
-KvStore KvStore::create(int64_t num_pages, int64_t num_kv_heads, int64_t head_dim, at::TensorOptions options) {
+KvStore KvStore::create(int64_t num_pages, int64_t num_kv_heads, int64_t head_dim, bool values_are_keys, at::TensorOptions options) {
   KvStore store;
   store.num_kv_heads = num_kv_heads;
   store.head_dim = head_dim;
+  store.values_are_keys = values_are_keys;
   const auto shape = shape_of(store, num_kv_heads, 1.0);
   store.keys = torch::empty({num_pages, kernels::key_page_floats(shape)}, options);
+  if (values_are_keys) return store;
   const bool kernel_order = on_cpu_float32(store.keys);
   store.values = torch::empty({num_pages, kernel_order ? kernels::value_page_floats(shape) : kernels::key_page_floats(shape)},
                               options);
@@ -68,14 +71,15 @@ KvStore KvStore::create(int64_t num_pages, int64_t num_kv_heads, int64_t head_di
 
 void KvStore::copy_page(int32_t from, int32_t to) {
   keys[to].copy_(keys[from]);
-  values[to].copy_(values[from]);
+  if (!values_are_keys) values[to].copy_(values[from]);
 }
 
 Tensor cached_attention(const Tensor& q_NHD, const Tensor& k_NhD, const Tensor& v_NhD, KvStore& store,
                         const std::vector<CacheRun>& runs, double scale) {
   TORCH_CHECK(!torch::GradMode::is_enabled(), "cached_attention has no gradient; use ops::attention");
+  TORCH_CHECK(v_NhD.defined() != store.values_are_keys, "cached_attention: values are given exactly where the store keeps them apart from the keys");
   if (!on_cpu_float32(q_NHD)) return plain_cached_attention(q_NHD, k_NhD, v_NhD, store, runs, scale);
-  const auto q = q_NHD.contiguous(), k = k_NhD.contiguous(), v = v_NhD.contiguous();
+  const auto q = q_NHD.contiguous(), k = k_NhD.contiguous(), v = v_NhD.defined() ? v_NhD.contiguous() : k;
   std::vector<kernels::AttentionRun> kernel_runs;
   kernel_runs.reserve(runs.size());
   for (const auto& run : runs) {
@@ -85,7 +89,8 @@ Tensor cached_attention(const Tensor& q_NHD, const Tensor& k_NhD, const Tensor& 
     kernel_runs.push_back({run.first_row, run.num_rows, run.first_position, 0, run.pages->data()});
   }
   const auto shape = shape_of(store, q.size(1), scale);
-  const kernels::KvPages pages{store.keys.mutable_data_ptr<float>(), store.values.mutable_data_ptr<float>()};
+  const kernels::KvPages pages{store.keys.mutable_data_ptr<float>(),
+                               store.values_are_keys ? nullptr : store.values.mutable_data_ptr<float>()};
   auto out = torch::empty_like(q);
   kernels::attention_cached(shape, pages, kernel_runs, q.data_ptr<float>(), k.data_ptr<float>(), v.data_ptr<float>(),
                             out.mutable_data_ptr<float>());
@@ -100,9 +105,8 @@ void PackedWeight::release() {
   data_ = nullptr;
 }
 
-Tensor PackedWeight::linear(const Tensor& x_NC, const Tensor& w_OC, const Tensor& bias_O) {
-  if (!on_cpu_float32(x_NC)) return ref::linear(x_NC, w_OC, bias_O);
-  const int64_t N = x_NC.size(0), C = w_OC.size(1), O = w_OC.size(0);
+const kernels::PackedMatrix& PackedWeight::of(const Tensor& w_OC) {
+  const int64_t C = w_OC.size(1), O = w_OC.size(0);
   const auto version = static_cast<int64_t>(w_OC._version());
   if (data_ != w_OC.const_data_ptr() || version_ != version) {
     if (!packed_) packed_ = std::make_unique<kernels::PackedMatrix>();
@@ -110,10 +114,17 @@ Tensor PackedWeight::linear(const Tensor& x_NC, const Tensor& w_OC, const Tensor
     data_ = w_OC.const_data_ptr();
     version_ = version;
   }
+  return *packed_;
+}
+
+Tensor PackedWeight::linear(const Tensor& x_NC, const Tensor& w_OC, const Tensor& bias_O) {
+  if (!on_cpu_float32(x_NC)) return ref::linear(x_NC, w_OC, bias_O);
+  const int64_t N = x_NC.size(0), C = w_OC.size(1), O = w_OC.size(0);
+  const auto& packed = of(w_OC);
   const auto x = x_NC.contiguous();
   auto y_NO = torch::empty({N, O}, x.options());
   if (bias_O.defined()) y_NO.copy_(bias_O.expand({N, O}));
-  kernels::gemm_packed(N, kernels::row_major(x.data_ptr<float>(), C), *packed_, y_NO.mutable_data_ptr<float>(), O,
+  kernels::gemm_packed(N, kernels::row_major(x.data_ptr<float>(), C), packed, y_NO.mutable_data_ptr<float>(), O,
                        bias_O.defined());
   return y_NO;
 }

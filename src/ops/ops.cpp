@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "kernels/gemm/gemm.h"
+#include "kernels/parallel.h"
 #include "kernels/rows/rows.h"
 #include "reference.h"
 
@@ -52,6 +53,45 @@ struct LinearFunction : Function<LinearFunction> {
     }
     if (ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2)) db_O = sum_rows(dy_NO);
     return {dx_NC, dw_OC, db_O};
+  }
+};
+
+// Heads in parallel, or the products inside when one head is enough work.
+struct HeadProductFunction : Function<HeadProductFunction> {
+  static kernels::MatrixView of_head(const Tensor& w_HIO, int64_t h) {
+    return {ptr(w_HIO) + h * w_HIO.stride(0), w_HIO.stride(1), w_HIO.stride(2)};
+  }
+  static kernels::MatrixView turned(kernels::MatrixView m) { return {m.data, m.col_stride, m.row_stride}; }
+
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_NHI, const Tensor& w_HIO) {
+    ctx->save_for_backward({x_NHI, w_HIO});
+    const int64_t N = x_NHI.size(0), H = x_NHI.size(1), I = x_NHI.size(2), O = w_HIO.size(2);
+    auto y_NHO = torch::empty({N, H, O}, x_NHI.options());
+    for_heads(H, N * I * O, [&](int64_t h) {
+      kernels::gemm(N, O, I, {ptr(x_NHI) + h * I, H * I, 1}, of_head(w_HIO, h), out_ptr(y_NHO) + h * O, H * O);
+    });
+    return y_NHO;
+  }
+
+  static tensor_list backward(AutogradContext* ctx, const tensor_list& grads) {
+    if (!grads[0].defined()) return {Tensor(), Tensor()};
+    const auto saved = ctx->get_saved_variables();
+    const auto &x_NHI = saved[0], &w_HIO = saved[1];
+    const auto dy_NHO = grads[0].contiguous();
+    const int64_t N = x_NHI.size(0), H = x_NHI.size(1), I = x_NHI.size(2), O = w_HIO.size(2);
+    auto dx_NHI = torch::empty_like(x_NHI), dw_HIO = torch::empty({H, I, O}, x_NHI.options());
+    for_heads(H, N * I * O, [&](int64_t h) {
+      const kernels::MatrixView dy{ptr(dy_NHO) + h * O, H * O, 1}, x{ptr(x_NHI) + h * I, H * I, 1};
+      kernels::gemm(N, I, O, dy, turned(of_head(w_HIO, h)), out_ptr(dx_NHI) + h * I, H * I);
+      kernels::gemm(I, O, N, turned(x), dy, out_ptr(dw_HIO) + h * I * O, O);
+    });
+    return {dx_NHI, dw_HIO};
+  }
+
+  template <typename Fn>
+  static void for_heads(int64_t H, int64_t work, const Fn& fn) {
+    if (H * work >= 100'000 && H >= kernels::num_threads()) return kernels::parallel_for(H, fn);
+    for (int64_t h = 0; h < H; ++h) fn(h);
   }
 };
 
@@ -224,6 +264,13 @@ Tensor silu_mul(const Tensor& gate, const Tensor& up) {
 Tensor rope(const Tensor& x_NHD, const Tensor& positions_N, const Tensor& cos_PD2, const Tensor& sin_PD2) {
   if (!on_cpu_float32(x_NHD)) return ref::rope(x_NHD, positions_N, cos_PD2, sin_PD2);
   return RopeFunction::apply(x_NHD.contiguous(), positions_N, cos_PD2, sin_PD2);
+}
+
+Tensor head_product(const Tensor& x_NHI, const Tensor& w_HIO) {
+  TORCH_CHECK(x_NHI.dim() == 3 && w_HIO.dim() == 3 && x_NHI.size(1) == w_HIO.size(0) && x_NHI.size(2) == w_HIO.size(1),
+              "head_product: x must be [N, H, I] and w [H, I, O], got ", x_NHI.sizes(), " and ", w_HIO.sizes());
+  if (!on_cpu_float32(x_NHI)) return ref::head_product(x_NHI, w_HIO);
+  return HeadProductFunction::apply(x_NHI.contiguous(), w_HIO);
 }
 
 Tensor embedding(const Tensor& tokens_N, const Tensor& w_VC) {

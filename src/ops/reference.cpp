@@ -53,4 +53,45 @@ std::tuple<Tensor, Tensor> linear_logprob(const Tensor& h_NC, const Tensor& w_VC
   return {z.gather(-1, targets_N.unsqueeze(-1)).squeeze(-1) - lse, entropy};
 }
 
+Routes moe_gate(const Tensor& logits_NE, const Tensor& bias_E, const GateRule& rule, const Tensor& chosen_NK) {
+  const auto scores_NE = rule.sigmoid ? logits_NE.sigmoid() : logits_NE.softmax(-1);
+  const int64_t N = logits_NE.size(0), G = rule.num_groups, width = rule.num_experts / G;
+  const auto first = [](const Tensor& x, int64_t count) {  // by falling value, equal ones by index
+    return std::get<1>(x.sort(/*stable=*/true, -1, /*descending=*/true)).narrow(-1, 0, count);
+  };
+  auto experts_NK = chosen_NK;
+  if (!experts_NK.defined()) {
+    auto biased = scores_NE.detach();
+    if (bias_E.defined()) biased = biased + bias_E;
+    if (rule.groups_kept < G) {
+      const auto grouped = biased.view({N, G, width});
+      const auto top = std::get<0>(grouped.topk(rule.group_by_top_two ? 2 : 1, -1)).sum(-1);
+      const auto kept = torch::zeros({N, G}, torch::kBool).scatter(1, first(top, rule.groups_kept), true);
+      biased = grouped.masked_fill(~kept.unsqueeze(-1), -std::numeric_limits<double>::infinity()).view({N, rule.num_experts});
+    }
+    experts_NK = first(biased, rule.experts_per_token);
+  }
+  auto weights_NK = scores_NE.gather(1, experts_NK);
+  if (rule.normalize) weights_NK = weights_NK / (weights_NK.sum(-1, true) + 1e-20);
+  return {experts_NK, weights_NK * rule.scale, scores_NE / (scores_NE.sum(-1, true) + 1e-20)};
+}
+
+Tensor expert_mlp(const Tensor& x_NC, const Tensor& experts_NK, const Tensor& weights_NK, const std::vector<ExpertWeights>& experts) {
+  if (x_NC.size(0) == 0) return x_NC.clone();
+  auto y_NC = torch::zeros_like(x_NC);
+  for (size_t e = 0; e < experts.size(); ++e) {
+    const auto chosen = (experts_NK == static_cast<int64_t>(e)).nonzero();
+    if (chosen.size(0) == 0) continue;
+    const auto rows = chosen.select(1, 0);
+    const auto& m = experts[e];
+    const auto x = x_NC.index_select(0, rows);
+    const auto out = ref::linear(ref::silu_mul(ref::linear(x, m.gate_FC, {}), ref::linear(x, m.up_FC, {})), m.down_CF, {});
+    const auto w = weights_NK.index({rows, chosen.select(1, 1)}).unsqueeze(-1);
+    y_NC = y_NC.index_add(0, rows, w * out);
+  }
+  return y_NC;
+}
+
+Tensor head_product(const Tensor& x_NHI, const Tensor& w_HIO) { return x_NHI.transpose(0, 1).matmul(w_HIO).transpose(0, 1); }
+
 }  // namespace r1::ops::ref

@@ -7,13 +7,16 @@ namespace r1::pipeline {
 ModelShape ModelShape::of(const model::ModelConfig& c) {
   ModelShape s;
   s.name = c.architecture;
-  s.total_parameters = s.active_parameters = static_cast<double>(c.num_parameters());
+  s.total_parameters = static_cast<double>(c.num_parameters());
+  s.active_parameters = static_cast<double>(c.num_active_parameters());
+  s.expert_layers = c.num_expert_layers();
   s.num_layers = c.num_layers;
   s.hidden_size = c.hidden_size;
-  s.intermediate_size = c.intermediate_size;
+  s.intermediate_size = s.expert_layers > 0 ? (c.num_experts_per_tok + c.n_shared_experts) * c.moe_intermediate_size : c.intermediate_size;
   s.num_heads = c.num_heads;
-  s.key_width = s.value_width = c.head_dim;
-  s.cache_values_per_layer = 2 * c.num_kv_heads * c.head_dim;
+  s.key_width = c.key_dim();
+  s.value_width = c.value_dim();
+  s.cache_values_per_layer = c.cache_values();
   s.vocab_size = c.vocab_size;
   s.max_positions = c.max_positions;
   s.tie_embeddings = c.tie_embeddings;
@@ -22,6 +25,11 @@ ModelShape ModelShape::of(const model::ModelConfig& c) {
 
 ModelShape ModelShape::load(const std::filesystem::path& file) {
   const auto node = ConfigNode::load(file);
+  if (node.has("architecture")) {  // a model that `model` knows: its shapes are counted
+    auto counted = of(model::ModelConfig::parse(node));
+    counted.name = file.stem().string();
+    return counted;
+  }
   ModelShape s;
   s.name = file.stem().string();
   node.read("name", s.name);

@@ -13,12 +13,14 @@ namespace {
 std::string model_line(const StageEntry& stage) {
   const auto shape = shape_of(stage);
   const auto parameters = human_count(shape.total_parameters);
+  // Of the embedding a token meets one row, which the published counts leave out.
+  const double embedding = shape.tie_embeddings ? 0 : static_cast<double>(shape.vocab_size * shape.hidden_size);
+  const auto active = shape.active_parameters < shape.total_parameters ? cat(", ", human_count(shape.active_parameters - embedding), " active") : "";
   if (stage.model.shape) {
-    return cat(shape.name, ", ", parameters, " parameters", shape.active_parameters < shape.total_parameters ? cat(", ", human_count(shape.active_parameters), " active") : "",
-               " (", shape.num_layers, " layers, width ", shape.hidden_size, ", vocabulary ", shape.vocab_size, "): counts of a plan, no weights are read");
+    return cat(shape.name, ", ", parameters, " parameters", active, " (", shape.num_layers, " layers, width ", shape.hidden_size, ", vocabulary ", shape.vocab_size, "): counts of a plan, no weights are read");
   }
   const auto& m = stage.model.config;
-  return cat(m.architecture, ", ", parameters, " parameters (", m.num_layers, " layers, width ", m.hidden_size, ", ", m.num_heads, "/", m.num_kv_heads,
+  return cat(m.architecture, ", ", parameters, " parameters", active, " (", m.num_layers, " layers, width ", m.hidden_size, ", ", m.num_heads, "/", m.num_kv_heads,
              " heads, vocabulary ", m.vocab_size, "), float32", stage.model.path.empty() ? ", new weights" : ", from " + stage.model.path.string());
 }
 

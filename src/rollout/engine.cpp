@@ -111,6 +111,20 @@ struct Engine::Run {
     }
   }
 
+  model::RoutingPtr new_routing() const { return engine.record_routes ? std::make_shared<model::Routing>() : nullptr; }
+
+  // The experts of `count` rows from `first` on, behind what is there.
+  static void append_routes(const model::RoutingPtr& routing, int64_t first, int64_t count, std::vector<int16_t>& out) {
+    if (!routing) return;
+    for (int64_t row = first; row < first + count; ++row) {
+      for (const auto& experts_NK : routing->experts) {
+        const int64_t K = experts_NK.size(1);
+        const auto* from = experts_NK.data_ptr<int64_t>() + row * K;
+        for (int64_t k = 0; k < K; ++k) out.push_back(static_cast<int16_t>(from[k]));
+      }
+    }
+  }
+
   // Opens as many prompts as fit and computes them together.
   void prefill() {
     std::vector<size_t> fresh;
@@ -143,7 +157,11 @@ struct Engine::Run {
       ids.insert(ids.end(), prompt.begin(), prompt.end());
       last_rows.push_back(static_cast<int64_t>(ids.size()) - 1);
     }
-    const auto hidden = engine.model_->hidden_cached(token_tensor(ids), cache(), runs);
+    const auto routing = new_routing();
+    const auto hidden = engine.model_->hidden_cached(token_tensor(ids), cache(), runs, routing);
+    for (size_t i = 0; i < groups.size(); ++i) {
+      append_routes(routing, runs[i].first_row, runs[i].num_rows, results[groups[i].index].prompt_routes);
+    }
     const auto logits = engine.model_->logits(hidden.index_select(0, token_tensor(last_rows)));
     engine.stats_.prompt_tokens += static_cast<int64_t>(ids.size());
     for (const auto& run : runs) {
@@ -288,7 +306,11 @@ struct Engine::Run {
       ++s.length;
       engine.stats_.computed += {1, 1, static_cast<double>(s.length)};
     }
-    const auto logits = engine.model_->logits(engine.model_->hidden_cached(token_tensor(ids), cache(), runs));
+    const auto routing = new_routing();
+    const auto logits = engine.model_->logits(engine.model_->hidden_cached(token_tensor(ids), cache(), runs, routing));
+    for (size_t i = 0; i < active.size(); ++i) {
+      append_routes(routing, static_cast<int64_t>(i), 1, results[active[i].group].completions[static_cast<size_t>(active[i].sample)].routes);
+    }
     ++engine.stats_.decode_steps;
     draw(active, logits, row_of);
     retire();
@@ -308,7 +330,7 @@ std::vector<RolloutGroup> Engine::sample(const std::vector<Prompt>& prompts, int
   if (prompts.empty()) return {};
   run.make_cache();
   for (const auto& prompt : prompts) {
-    run.results.push_back({prompt, std::vector<Completion>(static_cast<size_t>(G))});
+    run.results.push_back({prompt, std::vector<Completion>(static_cast<size_t>(G)), {}});
   }
   const int64_t total = static_cast<int64_t>(prompts.size()) * G;
   while (run.finished < total) {

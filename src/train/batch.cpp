@@ -20,11 +20,15 @@ class Packer {
     if (batch_.layout.num_rows + rows + (prompt_there ? 0 : P) > max_tokens_) flush();
     if (!share_ || open_tree_ != static_cast<int64_t>(tree)) {
       prefix_ = batch_.layout.add_sequence(P);
+      batch_.segment_members.push_back({tree, -1});
       tokens_.insert(tokens_.end(), t.prompt.begin(), t.prompt.end());
       open_tree_ = static_cast<int64_t>(tree);
     }
     const int64_t first = batch_.layout.num_rows;
-    if (rows > 0) batch_.layout.add_continuation(prefix_, rows);
+    if (rows > 0) {
+      batch_.layout.add_continuation(prefix_, rows);
+      batch_.segment_members.push_back({tree, static_cast<int64_t>(index)});
+    }
     tokens_.insert(tokens_.end(), text.begin(), text.begin() + rows);
     for (size_t i = 0; i < text.size(); ++i) {
       rows_.push_back(i == 0 ? prefix_.first_row + P - 1 : first + static_cast<int64_t>(i) - 1);

@@ -22,6 +22,8 @@ rollout::SamplingConfig GrpoStageConfig::sampling_after(int64_t step) const {
 GrpoStageConfig GrpoStageConfig::parse(ConfigNode node) {
   GrpoStageConfig c;
   c.update = UpdateConfig::parse(node);
+  // The biases stay as pre-training left them: a bias that moves between sampling and the update changes routes.
+  c.update.experts = ExpertConfig::parse(node.child("experts"), {.bias_rate = 0, .balance_loss = 0});
   c.loss = algo::GrpoLossConfig::parse(node.child("loss"));
   c.advantage = algo::AdvantageConfig::parse(node.child("advantage"));
   c.sampling = rollout::SamplingConfig::parse(node.child("sampling"));

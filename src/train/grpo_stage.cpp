@@ -8,6 +8,7 @@
 #include "r1/algo/dynamic_sampling.h"
 #include "r1/algo/overlong.h"
 #include "r1/train/batch.h"
+#include "r1/train/routes.h"
 #include "r1/util/error.h"
 #include "r1/util/log.h"
 #include "r1/util/progress.h"
@@ -33,8 +34,10 @@ GrpoStage::GrpoStage(StageContext context, GrpoStageConfig config, Reward reward
       stream_(std::move(problems.train), context_.seed, stage_id(context_.stage.c_str())),
       preference_(std::move(preference)),
       optimizer_(trainable_parameters(context_.model), config_.update.optimizer),
+      experts_(context_.model, config_.update.experts),
       engine_(std::make_unique<rollout::Engine>(context_.model, context_.tokenizer, config_.engine)) {
   context_.model->activation_checkpointing = config_.update.activation_checkpointing;
+  engine_->record_routes = !context_.model->expert_layers().empty();
   if (config_.loss.kl_coef > 0) {
     reference_ = model::Transformer(context_.model->config());
     for (auto& p : reference_->parameters()) p.requires_grad_(false);
@@ -172,6 +175,7 @@ void GrpoStage::log_rollouts(const std::vector<Sampled>& groups) const {
 // One optimizer update on groups [first, first + count).
 void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_t count, Metrics& metrics) {
   std::vector<TokenTree> trees;
+  std::vector<const rollout::RolloutGroup*> sampled;
   algo::LossScale scale;
   scale.constant_length = config_.loss.constant_length;
   const bool mask_truncated = config_.loss.overlong.mask_truncated;
@@ -186,7 +190,9 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
       }
     }
     trees.push_back(std::move(tree));
+    sampled.push_back(&s.group);
   }
+  int64_t routes = 0, differing_routes = 0;
   const double inv_temperature = 1 / config_.sampling.rule.temperature;
   optimizer_.zero_grad();
   algo::GrpoStats stats;
@@ -220,11 +226,19 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
       terms.reference_logprobs_N =
           std::get<0>(reference_->logprobs(gather_rows(hidden, batch.rows_M), batch.targets_M, inv_temperature));
     }
-    const auto hidden = context_.model->hidden(batch.tokens_N, batch.layout);
+    const auto routing = experts_.routing(scale.num_sequences_step);
+    const auto sampler_experts = sampled_routes(batch, sampled, context_.model->config().num_expert_layers(), context_.model->config().num_experts_per_tok);
+    if (routing && config_.update.experts.routing_replay) routing->chosen_experts = sampler_experts;
+    const auto hidden = context_.model->hidden(batch.tokens_N, batch.layout, routing);
     const auto [logprobs_M, entropy_M] =
         context_.model->logprobs(gather_rows(hidden, batch.rows_M), batch.targets_M, inv_temperature);
     const auto loss = algo::grpo_loss(logprobs_M, terms, scale, config_.loss);
     loss.loss.backward();
+    experts_.add(routing);
+    if (routing) {
+      differing_routes += count_differing_routes(sampler_experts, routing->experts);
+      for (const auto& experts_NK : sampler_experts) routes += experts_NK.numel();
+    }
     loss_sum += loss.loss.item<double>();
     entropy_sum += (entropy_M * terms.mask_N).sum(torch::kDouble).item<double>();
     trained_tokens_ += batch.targets_M.size(0);
@@ -244,6 +258,7 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
     }
     fail_not_finite(context_, step_ + 1, std::isfinite(loss_sum) ? "a gradient" : "the loss", rows);
   }
+  experts_.update_biases();
   ++step_;
   if (!reference_.is_empty() && config_.reference_every_steps > 0 && step_ % config_.reference_every_steps == 0) {
     replace_reference();
@@ -256,6 +271,9 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
     largest_logprob_error_ = std::max(largest_logprob_error_, error);
     metrics.emplace_back("logprob_error_max", error);
   }
+  if (routes > 0 && first + count == static_cast<int64_t>(groups.size())) {
+    metrics.emplace_back("routes_differing", static_cast<double>(differing_routes) / static_cast<double>(routes));
+  }
   if (first + count < static_cast<int64_t>(groups.size())) return;
   metrics.emplace_back("loss", loss_sum);
   metrics.emplace_back("policy_loss", stats.policy_loss.item<double>());
@@ -266,6 +284,7 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
   metrics.emplace_back("ratio_max", stats.ratio_max.item<double>());
   metrics.emplace_back("lr", lr);
   metrics.emplace_back("grad_norm", applied.grad_norm);
+  experts_.report(metrics);
 }
 
 Metrics GrpoStage::advance() {

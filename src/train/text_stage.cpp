@@ -17,6 +17,7 @@ TextStageConfig TextStageConfig::parse(ConfigNode node, bool pretrain) {
   TextStageConfig c;
   c.train_on_prompt = pretrain;
   c.update = UpdateConfig::parse(node);
+  c.update.experts = ExpertConfig::parse(node.child("experts"), {});
   if (node.has("epochs")) {
     node.read("epochs", c.epochs, above(0.0));
     if (node.has("steps")) node.reject("epochs", "either steps or epochs", "Epochs become steps when the texts are counted.");
@@ -46,7 +47,8 @@ TextStage::TextStage(StageContext context, TextStageConfig config, TextSource te
       config_(std::move(config)),
       texts_(std::move(texts)),
       evaluator_(std::move(evaluator)),
-      optimizer_(trainable_parameters(context_.model), config_.update.optimizer) {
+      optimizer_(trainable_parameters(context_.model), config_.update.optimizer),
+      experts_(context_.model, config_.update.experts) {
   context_.model->activation_checkpointing = config_.update.activation_checkpointing;
 }
 
@@ -79,11 +81,13 @@ Metrics TextStage::advance() {
   double loss_sum = 0;
   for (const auto& batch : pack_micro_batches(trees, config_.update.micro_batch_tokens)) {
     usage_.training += model::counts_of(batch.layout, batch.rows_M.size(0));
-    const auto hidden = context_.model->hidden(batch.tokens_N, batch.layout);
+    const auto routing = experts_.routing(config_.texts_per_step);
+    const auto hidden = context_.model->hidden(batch.tokens_N, batch.layout, routing);
     const auto [logprobs_M, entropy_M] = context_.model->logprobs(gather_rows(hidden, batch.rows_M), batch.targets_M, 1.0);
     const auto loss = -logprobs_M.sum() / static_cast<double>(num_tokens);
     loss_sum += loss.item<double>();
     loss.backward();
+    experts_.add(routing);
   }
   const double lr = config_.update.schedule.at(step_);
   const auto update = std::isfinite(loss_sum) ? optimizer_.step(lr) : OptimizerStep{};
@@ -92,6 +96,7 @@ Metrics TextStage::advance() {
     for (const auto& tree : trees) batch.push_back({{"prompt", tree.prompt}, {"completion", tree.continuations[0]}});
     fail_not_finite(context_, step_ + 1, std::isfinite(loss_sum) ? "a gradient" : "the loss", batch);
   }
+  experts_.update_biases();
   ++step_;
   tokens_ += num_tokens;
   last_loss_ = loss_sum;
@@ -99,12 +104,14 @@ Metrics TextStage::advance() {
   usage_.update_s += seconds;
   usage_.trained_tokens += num_tokens;
   last_tokens_per_s_ = static_cast<double>(num_tokens) / seconds;
-  return {{"loss", loss_sum},
-          {"lr", lr},
-          {"grad_norm", update.grad_norm},
-          {"trained_tokens", static_cast<double>(num_tokens)},
-          {"trained_tokens_per_s", last_tokens_per_s_},
-          {"seconds", seconds}};
+  Metrics metrics{{"loss", loss_sum},
+                  {"lr", lr},
+                  {"grad_norm", update.grad_norm},
+                  {"trained_tokens", static_cast<double>(num_tokens)},
+                  {"trained_tokens_per_s", last_tokens_per_s_},
+                  {"seconds", seconds}};
+  experts_.report(metrics);
+  return metrics;
 }
 
 std::string TextStage::progress_note() const {

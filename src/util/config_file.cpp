@@ -50,6 +50,12 @@ fs::path identity(const fs::path& file) {
 
 // `chain`: the files that are being read now, the first one first.
 Value follow_extends(Value root, const fs::path& file, std::vector<fs::path>& chain) {
+  for (auto& item : root.items) {  // a section may take its keys from a file of its own: `model: {extends: ...}`
+    if (item.kind != Value::Kind::kMapping) continue;
+    const std::string key = item.key;
+    item = follow_extends(std::move(item), file, chain);
+    item.key = key;
+  }
   const Value* extends = root.find("extends");
   if (extends == nullptr) return root;
   if (extends->kind != Value::Kind::kScalar || extends->text.empty()) {

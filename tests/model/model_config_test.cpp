@@ -80,6 +80,53 @@ TEST(ModelConfig, CountsTheParametersOfPublishedModels) {
   EXPECT_EQ(from(llama32()).num_parameters(), 1'235'814'400);
 }
 
+std::filesystem::path preset(const std::string& name) { return std::filesystem::path(R1_SOURCE_DIR) / "configs/models" / (name + ".yaml"); }
+
+// arXiv:2412.19437v2 section 4.2: 671B, 37B active; arXiv:2405.04434 appendix B: 15.7B, 2.4B. Of the embedding a token meets one row.
+TEST(ModelConfig, CountsTheParametersOfDeepSeek) {
+  const auto counts = [](const std::string& name) {
+    const auto c = ModelConfig::parse(ConfigNode::load(preset(name)));
+    return std::pair(c.num_parameters() / 1e9, static_cast<double>(c.num_active_parameters() - c.vocab_size * c.hidden_size) / 1e9);
+  };
+  const auto v3 = counts("deepseek_v3_671b"), lite = counts("deepseek_v2_lite_16b");
+  EXPECT_NEAR(v3.first, 671.03, 0.01);
+  EXPECT_NEAR(v3.second, 36.6, 0.05);
+  EXPECT_NEAR(lite.first, 15.7, 0.05);
+  EXPECT_NEAR(lite.second, 2.45, 0.01);
+}
+
+TEST(ModelConfig, DeepSeekSurvivesHfJson) {
+  for (const char* name : {"deepseek_v3_671b", "deepseek_v2_lite_16b"}) {
+    const auto c = ModelConfig::parse(ConfigNode::load(preset(name)));
+    EXPECT_EQ(ModelConfig::from_hf_json(c.to_hf_json(), "again"), c) << name;
+    EXPECT_EQ(c.cache_values(), 576);
+    EXPECT_EQ(c.key_dim(), 192);
+  }
+  // (128 + 64)^-0.5 (0.1 ln 40 + 1)^2
+  EXPECT_NEAR(ModelConfig::parse(ConfigNode::load(preset("deepseek_v3_671b"))).attention_scale(), 0.1352338, 1e-6);
+}
+
+TEST(ModelConfig, DeepSeeksMistakesAreNamed) {
+  const auto v3 = ModelConfig::parse(ConfigNode::load(preset("deepseek_v3_671b")));
+  const auto says = [](ModelConfig c, auto change, const char* what) {
+    change(c);
+    EXPECT_SAYS(error_of([&] { c.validate("here"); }), what);
+  };
+  says(v3, [](auto& c) { c.n_group = 7; }, "n_group is 7; accepted: a divisor of n_routed_experts = 256");
+  says(v3, [](auto& c) { c.topk_group = 9; }, "topk_group is 9; accepted: 1 to n_group = 8");
+  says(v3, [](auto& c) { c.num_experts_per_tok = 129; }, "num_experts_per_tok is 129; accepted: 1 to 128");
+  says(v3, [](auto& c) { c.kv_lora_rank = 0; }, "kv_lora_rank is 0; accepted: 1 to 2^31");
+  says(v3, [](auto& c) { c.first_k_dense_replace = 62; }, "first_k_dense_replace is 62; accepted: 0 to num_layers = 61");
+  says(v3, [](auto& c) { c.num_kv_heads = 8; }, "num_kv_heads is 8; accepted: num_heads = 128");
+  says(v3, [](auto& c) { c.scoring_func = "softmax"; }, "accepted: sigmoid, noaux_tc");
+  auto object = v3.to_hf_json();
+  object["moe_layer_freq"] = 2;
+  EXPECT_SAYS(error_of([&] { from(object); }), "moe_layer_freq is 2; accepted: 1");
+  auto dense = from(smollm2());
+  dense.n_routed_experts = 8;
+  EXPECT_SAYS(error_of([&] { dense.validate("here"); }), "n_routed_experts is 8; accepted: 0");
+}
+
 TEST(ModelConfig, ReadsTheFamilies) {
   const auto s = from(smollm2());
   EXPECT_EQ(s.head_dim, 64);

@@ -132,6 +132,17 @@ TEST_F(Weights, HfFolderRoundTripIsExact) {
   }
 }
 
+TEST_F(Weights, FoldersOfDeepSeekRoundTrip) {
+  for (const char* name : {"deepseek_v3_yarn", "deepseek_v2_lite", "deepseek_v2_groups"}) {
+    const auto source = open_weights(fs::path(R1_SOURCE_DIR) / "tests/golden/model" / name);
+    NamedTensors tensors;
+    for (const auto& spec : expected_parameters(source->config())) tensors.emplace_back(spec.name, source->load(spec.name));
+    write_hf_directory(dir_ / name, source->config(), tensors, HfDtype::kF32);
+    EXPECT_EQ(open_weights(dir_ / name)->config(), source->config()) << name;
+    expect_tensors(dir_ / name, tensors);
+  }
+}
+
 TEST_F(Weights, HalfPrecisionsRoundOnce) {
   const auto config = tiny();
   const auto tensors = random_tensors(config);

@@ -50,6 +50,30 @@ TEST(Attention, ValueAndGradientsMatchAten) {
   }
 }
 
+// MLA's form: one latent is key and value of all heads.
+TEST(Attention, ALatentServesAsKeyAndValue) {
+  torch::manual_seed(7);
+  for (const auto& layout : {tree({{1, {}}}), tree({{17, {5, 1, 30}}}), tree({{16, {16, 3}}, {33, {2, 0, 20}}, {5, {1}}})}) {
+    for (const auto& [H, D] : std::vector<std::array<int64_t, 2>>{{1, 8}, {4, 18}, {5, 48}, {64, 36}}) {
+      const std::vector<Tensor> inputs{torch::randn({layout.num_rows, H, D}), torch::randn({layout.num_rows, 1, D})};
+      const double scale = 1 / std::sqrt(static_cast<double>(D));
+      const test::TensorFn plain = [&](const auto& x) { return ref::attention(x[0], x[1], x[1], layout, scale); };
+      const auto exact = evaluate(plain, inputs, torch::kDouble), aten = evaluate(plain, inputs, torch::kFloat);
+      const auto got = evaluate([&](const auto& x) { return attention(x[0], x[1], {}, layout, scale); }, inputs, torch::kFloat);
+      EXPECT_LE(relative_error(got.value, exact.value), 2 * relative_error(aten.value, exact.value) + 3e-7);
+      for (size_t i = 0; i < 2; ++i) {
+        // The latent's gradient is one chain over the rows of all heads, up to 64 x 48 terms; ATen adds per head.
+        const double chain = H == 64 ? 4e-6 : 5e-7;
+        EXPECT_LE(relative_error(got.gradients[i], exact.gradients[i]),
+                  2 * relative_error(aten.gradients[i], exact.gradients[i]) + (layout.num_rows == 1 ? 4e-6 : chain))
+            << "gradient " << i << " H=" << H << " D=" << D;
+      }
+      const torch::NoGradGuard no_grad;  // the same bits as with the latent stored twice
+      EXPECT_TRUE(torch::equal(attention(inputs[0], inputs[1], {}, layout, scale), attention(inputs[0], inputs[1], inputs[1], layout, scale)));
+    }
+  }
+}
+
 TEST(Attention, SharedPrefixGivesTheBitsOfWholeSequences) {
   torch::manual_seed(2);
   const int64_t P = 21, H = 6, Hkv = 2, D = 32;
@@ -93,8 +117,8 @@ TEST(Attention, DecodingManySequencesGivesTheBitsOfEachAlone) {
     for (int64_t s = 0; s < kSequences; ++s) {
       for (int64_t p = 0; p <= s / ops::page_tokens(); ++p) tables[static_cast<size_t>(s)].push_back(next_page++);
     }
-    auto together = ops::KvStore::create(next_page, heads, width, torch::kFloat);
-    auto alone = ops::KvStore::create(next_page, heads, width, torch::kFloat);
+    auto together = ops::KvStore::create(next_page, heads, width, false, torch::kFloat);
+    auto alone = ops::KvStore::create(next_page, heads, width, false, torch::kFloat);
     const auto random = [&](int64_t rows) { return torch::randn({rows, heads, width}); };
     std::vector<ops::CacheRun> tokens;
     for (int64_t s = 0; s < kSequences; ++s) {  // sequence s has s tokens before this one

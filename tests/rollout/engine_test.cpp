@@ -30,6 +30,34 @@ model::Transformer small_model(int64_t max_positions = 128) {
   return model;
 }
 
+// Latent attention, and experts from the second layer on.
+model::Transformer small_mixture() {
+  model::ModelConfig c;
+  c.architecture = "DeepseekV3ForCausalLM";
+  c.vocab_size = tokenizer().vocab_size();
+  c.hidden_size = 32;
+  c.intermediate_size = 48;
+  c.num_layers = 3;
+  c.num_heads = c.num_kv_heads = 4;
+  c.q_lora_rank = 20;
+  c.kv_lora_rank = 18;
+  c.qk_nope_head_dim = 8;
+  c.qk_rope_head_dim = c.head_dim = 4;
+  c.v_head_dim = 10;
+  c.n_routed_experts = 8;
+  c.num_experts_per_tok = 3;
+  c.n_shared_experts = 1;
+  c.moe_intermediate_size = 12;
+  c.first_k_dense_replace = 1;
+  c.n_group = 4;
+  c.topk_group = 2;
+  c.max_positions = 128;
+  c.initializer_range = 0.4;
+  model::Transformer model(c);
+  model->initialize(3);
+  return model;
+}
+
 std::vector<Prompt> prompts(const std::vector<std::string>& texts) {
   std::vector<Prompt> out;
   for (const auto& text : texts) out.push_back({tokenizer().encode(text), static_cast<uint32_t>(out.size())});
@@ -68,18 +96,51 @@ TEST(Engine, TellsOfEachCompletionOnceWhenItEnds) {
 }
 
 TEST(Engine, CompletionsAreTheSameBitsWhateverElseIsInTheBatch) {
-  const auto model = small_model();
-  const DrawOrigin origin{5, 1, 9};
-  const auto all = prompts(kTexts);
-  Engine wide(model, tokenizer(), {.max_batch = 64});
-  const auto expected = wide.sample(all, 8, sampling(40), origin);
-  for (const int64_t batch : {1, 3, 7}) {
-    Engine narrow(model, tokenizer(), {.max_batch = batch, .prefill_tokens = 10});
-    expect_equal(expected, narrow.sample(all, 8, sampling(40), origin));
+  for (const auto& model : {small_model(), small_mixture()}) {
+    const DrawOrigin origin{5, 1, 9};
+    const auto all = prompts(kTexts);
+    Engine wide(model, tokenizer(), {.max_batch = 64});
+    const auto expected = wide.sample(all, 8, sampling(40), origin);
+    for (const int64_t batch : {1, 3, 7}) {
+      Engine narrow(model, tokenizer(), {.max_batch = batch, .prefill_tokens = 10});
+      expect_equal(expected, narrow.sample(all, 8, sampling(40), origin));
+    }
+    for (size_t p = 0; p < all.size(); ++p) {  // alone
+      Engine alone(model, tokenizer(), {});
+      expect_equal({expected[p]}, alone.sample({all[p]}, 8, sampling(40), origin));
+    }
   }
-  for (size_t p = 0; p < all.size(); ++p) {  // alone
-    Engine alone(model, tokenizer(), {});
-    expect_equal({expected[p]}, alone.sample({all[p]}, 8, sampling(40), origin));
+}
+
+TEST(Engine, RecordsTheExpertsOfEveryTokenItComputed) {
+  const auto model = small_mixture();
+  Engine engine(model, tokenizer(), {.max_batch = 5});
+  engine.record_routes = true;
+  const auto groups = engine.sample(prompts(kTexts), 3, sampling(20), {1, 2, 3});
+  const auto per_token = static_cast<size_t>(model->config().num_expert_layers() * model->config().num_experts_per_tok);
+  for (const auto& group : groups) {
+    const auto P = group.prompt.tokens.size();
+    ASSERT_EQ(group.prompt_routes.size(), P * per_token);
+    for (const auto& c : group.completions) {
+      ASSERT_EQ(c.routes.size(), (c.tokens.size() - 1) * per_token);
+      ops::PackedLayout layout;  // the whole sequence by the trainer's pass
+      std::vector<int64_t> ids(group.prompt.tokens.begin(), group.prompt.tokens.end());
+      ids.insert(ids.end(), c.tokens.begin(), c.tokens.end() - 1);
+      layout.add_sequence(static_cast<int64_t>(ids.size()));
+      layout.finish();
+      const auto routing = std::make_shared<model::Routing>();
+      const torch::NoGradGuard no_grad;
+      model::Transformer(model)->hidden(torch::tensor(ids, torch::kLong), layout, routing);
+      std::vector<int16_t> expected;
+      for (size_t i = 0; i < ids.size(); ++i) {
+        for (const auto& experts : routing->experts) {
+          for (int64_t k = 0; k < experts.size(1); ++k) expected.push_back(static_cast<int16_t>(experts[static_cast<int64_t>(i)][k].item<int64_t>()));
+        }
+      }
+      auto recorded = group.prompt_routes;
+      recorded.insert(recorded.end(), c.routes.begin(), c.routes.end());
+      EXPECT_EQ(recorded, expected);
+    }
   }
 }
 
@@ -92,8 +153,10 @@ TEST(Engine, ASmallCacheOnlyTakesLonger) {
   EXPECT_GT(small.stats().decode_steps, large.stats().decode_steps);
 }
 
-TEST(Engine, RecordedLogprobsEqualTheTrainersBitForBit) {
-  const auto model = small_model();
+class EngineLogprobs : public ::testing::TestWithParam<bool> {};
+
+TEST_P(EngineLogprobs, EqualTheTrainersBitForBit) {
+  const auto model = GetParam() ? small_mixture() : small_model();
   Engine engine(model, tokenizer(), {});
   auto rule = sampling(30);
   rule.rule.temperature = 0.8;
@@ -121,6 +184,8 @@ TEST(Engine, RecordedLogprobsEqualTheTrainersBitForBit) {
     EXPECT_TRUE(torch::equal(logprobs, torch::tensor(recorded)));
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(DenseAndMixture, EngineLogprobs, ::testing::Bool());
 
 TEST(Engine, StopsAtEosAtAStopTextAndAtTheLimit) {
   const auto model = small_model();

@@ -111,6 +111,40 @@ TEST(GrpoStage, TheTrainerComputesTheSamplersLogprobsBitForBit) {
   }
 }
 
+TEST(GrpoStage, AMixturesRoutesAndLogprobsAreTheSamplers) {
+  const RunFolder folder("mixture");
+  for (const char* share : {"share_prompts=true", "share_prompts=false"}) {
+    const auto model = test::tiny_mixture();
+    GrpoStage stage(folder.context("grpo", model), config({share, "micro_batch_tokens=64", "experts={bias_rate: 0.01}"}), last_number(), sums());
+    double gradients = 0;  // a step whose rewards are all equal has none
+    for (int i = 0; i < 6; ++i) {
+      const auto metrics = stage.advance();
+      EXPECT_EQ(value_of(metrics, "logprob_error_max"), 0.0) << share << " step " << i + 1;
+      EXPECT_EQ(value_of(metrics, "routes_differing"), 0.0);
+      EXPECT_GE(value_of(metrics, "expert_load_max"), 1.0);
+      gradients += value_of(metrics, "grad_norm");
+    }
+    EXPECT_GT(gradients, 0.0);
+    EXPECT_GT(model->expert_layers()[0]->gate->e_score_correction_bias.abs().max().item<float>(), 0);
+  }
+}
+
+// The second update of a rollout meets weights that the sampler did not have: some routes move, unless they are replayed.
+TEST(GrpoStage, ReplayedRoutesStayTheSamplers) {
+  for (const bool replay : {false, true}) {
+    const RunFolder folder("replay");
+    GrpoStage stage(folder.context("grpo", test::tiny_mixture()),
+                    config({"steps_per_rollout=3", "schedule={lr: 3.0e-2}", cat("experts={routing_replay: ", replay ? "true" : "false", "}")}),
+                    last_number(), sums());
+    const double differing = value_of(stage.advance(), "routes_differing");
+    if (replay) {
+      EXPECT_EQ(differing, 0.0);
+    } else {
+      EXPECT_GT(differing, 0.0);
+    }
+  }
+}
+
 TEST(GrpoStage, MicroBatchSizeAndSharingChangeNoRolloutAndTheUpdateByRounding) {
   std::string rollouts;
   std::vector<torch::Tensor> weights;

@@ -32,6 +32,30 @@ inline model::Transformer tiny_model(uint64_t seed = 3) {
   return model;
 }
 
+/// Latent attention, experts in the second of two layers.
+inline model::Transformer tiny_mixture(uint64_t seed = 3) {
+  model::ModelConfig c;
+  c.architecture = "DeepseekV3ForCausalLM";
+  c.vocab_size = tiny_tokenizer().vocab_size();
+  c.hidden_size = 32;
+  c.intermediate_size = 48;
+  c.num_layers = 2;
+  c.num_heads = c.num_kv_heads = 4;
+  c.kv_lora_rank = 16;
+  c.qk_nope_head_dim = c.v_head_dim = 8;
+  c.qk_rope_head_dim = c.head_dim = 4;
+  c.n_routed_experts = 8;
+  c.num_experts_per_tok = 2;
+  c.n_shared_experts = 1;
+  c.moe_intermediate_size = 16;
+  c.first_k_dense_replace = 1;
+  c.max_positions = 64;
+  c.initializer_range = 0.2;
+  model::Transformer model(c);
+  model->initialize(seed);
+  return model;
+}
+
 /// A folder of its own for one test; removed at the end.
 class RunFolder {
  public:

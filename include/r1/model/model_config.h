@@ -33,12 +33,13 @@ struct RopeScaling {
   double beta_fast = 32.0;        ///< kYarn: rotations over the original context above which nothing changes
   double beta_slow = 1.0;         ///< kYarn: rotations below which the frequency is divided by `factor`
   double attention_factor = 0.0;  ///< kYarn: 0 means 0.1 ln(factor) + 1
+  double mscale_all_dim = 0.0;  ///< kYarn, DeepSeek: scores times (0.1 mscale_all_dim ln(factor) + 1)^2; 0: times 1
   bool operator==(const RopeScaling&) const = default;
 };
 
-/// Shape of a decoder-only transformer of the Llama, Mistral, Qwen2 or Qwen3 family. Names are those of HF's
-/// config.json except num_layers (num_hidden_layers), num_heads (num_attention_heads), num_kv_heads
-/// (num_key_value_heads) and max_positions (max_position_embeddings).
+/// Shape of a decoder-only transformer of the Llama, Mistral, Qwen2, Qwen3, DeepSeek-V2 or DeepSeek-V3 family. Names are those of
+/// HF's config.json except num_layers (num_hidden_layers), num_heads (num_attention_heads), num_kv_heads (num_key_value_heads) and
+/// max_positions (max_position_embeddings).
 ///
 /// The `model:` section of a YAML file has the same keys; `rope_scaling:` is a mapping with `kind`.
 struct ModelConfig {
@@ -59,10 +60,43 @@ struct ModelConfig {
   bool o_bias = false;           ///< o_proj has a bias (Llama's attention_bias)
   bool mlp_bias = false;         ///< gate_proj, up_proj, down_proj have a bias (Llama's mlp_bias)
   bool qk_norm = false;          ///< RMS norm of each head of q and k before RoPE (Qwen3)
+
+  // Mixture of experts: the layers from first_k_dense_replace on. Without experts n_routed_experts is 0.
+  int64_t n_routed_experts = 0;      ///< E
+  int64_t num_experts_per_tok = 0;   ///< K
+  int64_t n_shared_experts = 0;      ///< experts that every token meets, as one of their joint width
+  int64_t moe_intermediate_size = 0; ///< F of one expert
+  int64_t first_k_dense_replace = 0; ///< layers before these have one MLP of intermediate_size
+  int64_t n_group = 1;               ///< groups of consecutive experts
+  int64_t topk_group = 1;            ///< groups that a token may pick from
+  std::string scoring_func = "sigmoid";   ///< or "softmax"
+  std::string topk_method = "noaux_tc";   ///< with e_score_correction_bias; or "greedy", "group_limited_greedy"
+  bool norm_topk_prob = true;             ///< a token's weights add up to routed_scaling_factor
+  double routed_scaling_factor = 1.0;
+
+  // Multi-head latent attention; without it kv_lora_rank is 0. Then num_kv_heads is num_heads and head_dim is qk_rope_head_dim.
+  int64_t q_lora_rank = 0;           ///< 0: queries are not compressed
+  int64_t kv_lora_rank = 0;          ///< R: the latent that the cache holds
+  int64_t qk_nope_head_dim = 0;      ///< of a head's query and key, without position
+  int64_t qk_rope_head_dim = 0;      ///< with rotary position; one key of it for all heads
+  int64_t v_head_dim = 0;
+  bool rope_interleave = true;       ///< rotary pairs are neighbours in the weights
+
   int64_t bos_token_id = -1;     ///< -1: none
   std::vector<int64_t> eos_token_ids;
   double initializer_range = 0.02;  ///< standard deviation of new weights
   bool operator==(const ModelConfig&) const = default;
+
+  bool has_latent_attention() const { return kv_lora_rank > 0; }
+  bool has_experts(int64_t layer) const { return n_routed_experts > 0 && layer >= first_k_dense_replace; }
+  int64_t num_expert_layers() const { return n_routed_experts > 0 ? num_layers - first_k_dense_replace : 0; }
+  bool has_correction_bias() const { return topk_method == "noaux_tc"; }
+  int64_t key_dim() const { return has_latent_attention() ? qk_nope_head_dim + qk_rope_head_dim : head_dim; }
+  int64_t value_dim() const { return has_latent_attention() ? v_head_dim : head_dim; }
+  /// Numbers of a token that one layer's cache keeps.
+  int64_t cache_values() const { return has_latent_attention() ? kv_lora_rank + qk_rope_head_dim : 2 * num_kv_heads * head_dim; }
+  /// What scores are multiplied by: 1 / sqrt(key_dim), and YaRN's factor where mscale_all_dim asks for it.
+  double attention_scale() const;
 
   /// `file` is a config.json or the folder that holds one (generation_config.json beside it adds EOS ids).
   /// Throws Error naming the file and key for what is missing, malformed or a feature that is not supported.
@@ -77,8 +111,10 @@ struct ModelConfig {
 
   nlohmann::json to_hf_json() const;  ///< what transformers' AutoConfig reads
 
-  /// Weights, biases and norms; a tied lm_head is counted once.
+  /// Weights, biases and norms; a tied lm_head is counted once. Without the gates' balancing biases.
   int64_t num_parameters() const;
+  /// The part of them that one token meets: K of the E experts in every layer that has some.
+  int64_t num_active_parameters() const;
 
   /// Throws Error "<where>: ..." for the first value that no model can have.
   void validate(const std::string& where) const;
@@ -91,6 +127,7 @@ const std::vector<std::string>& supported_architectures();
 struct ParameterSpec {
   std::string name;
   std::vector<int64_t> shape;
+  bool trained = true;  ///< false: a gate's balancing bias, which no gradient reaches
 };
 
 /// Every parameter of a model of this config in the order embedding, layers, final norm, head; linear weights

@@ -1,11 +1,10 @@
 #pragma once
 #include <torch/nn/module.h>
-#include <torch/nn/modules/container/modulelist.h>
 #include <torch/nn/pimpl.h>
 
-#include <functional>
 #include <vector>
 
+#include "r1/model/layers.h"
 #include "r1/model/model_config.h"
 #include "r1/model/weights.h"
 #include "r1/ops/cache.h"
@@ -13,10 +12,7 @@
 
 namespace r1::model {
 
-/// The part of a block that differs between training and sampling: (layer, q_NHD, k_NhD, v_NhD) -> [N, H, D].
-using Attend = std::function<at::Tensor(int64_t, const at::Tensor&, const at::Tensor&, const at::Tensor&)>;
-
-/// Keys and values of every layer, in pages that sequences may share.
+/// Keys and values of every layer, or MLA's latents, in pages that sequences may share.
 class KvCache {
  public:
   KvCache(const ModelConfig& config, int64_t num_pages, at::TensorOptions options);
@@ -37,53 +33,6 @@ class KvCache {
   std::vector<int32_t> references_, free_;
 };
 
-/// A weight matrix and its optional bias; [out, in] as in HF checkpoints.
-struct LinearImpl : torch::nn::Module {
-  LinearImpl(int64_t in, int64_t out, bool has_bias, at::TensorOptions options);
-  at::Tensor forward(const at::Tensor& x_NC);
-  at::Tensor weight, bias;
-  ops::PackedWeight packed;
-};
-TORCH_MODULE(Linear);
-
-struct RmsNormImpl : torch::nn::Module {
-  RmsNormImpl(int64_t width, double eps, at::TensorOptions options);
-  at::Tensor forward(const at::Tensor& x);
-  at::Tensor weight;
-  double eps;
-};
-TORCH_MODULE(RmsNorm);
-
-/// Grouped-query attention with rotary positions, optional biases and q/k norms.
-struct SelfAttentionImpl : torch::nn::Module {
-  SelfAttentionImpl(const ModelConfig& config, int64_t layer, at::TensorOptions options);
-  at::Tensor forward(const at::Tensor& x_NC, const at::Tensor& positions_N, const at::Tensor& cos_PD2,
-                     const at::Tensor& sin_PD2, const Attend& attend);
-  Linear q_proj{nullptr}, k_proj{nullptr}, v_proj{nullptr}, o_proj{nullptr};
-  RmsNorm q_norm{nullptr}, k_norm{nullptr};
-  int64_t layer, num_heads, num_kv_heads, head_dim;
-};
-TORCH_MODULE(SelfAttention);
-
-/// down(silu(gate x) * up x).
-struct MlpImpl : torch::nn::Module {
-  MlpImpl(const ModelConfig& config, at::TensorOptions options);
-  at::Tensor forward(const at::Tensor& x_NC);
-  Linear gate_proj{nullptr}, up_proj{nullptr}, down_proj{nullptr};
-};
-TORCH_MODULE(Mlp);
-
-/// x += attention(norm x); x += mlp(norm x). Other kinds of attention or MLP slot in here.
-struct BlockImpl : torch::nn::Module {
-  BlockImpl(const ModelConfig& config, int64_t layer, at::TensorOptions options);
-  at::Tensor forward(const at::Tensor& x_NC, const at::Tensor& positions_N, const at::Tensor& cos_PD2,
-                     const at::Tensor& sin_PD2, const Attend& attend);
-  RmsNorm input_layernorm{nullptr}, post_attention_layernorm{nullptr};
-  SelfAttention self_attn{nullptr};
-  Mlp mlp{nullptr};
-};
-TORCH_MODULE(Block);
-
 /// One decoder-only transformer for training and for sampling. Parameters carry the names of HF checkpoints.
 ///
 /// Rows are packed tokens [N]. In float32 on a CPU every row's result is the same bits in packed training form, in
@@ -91,10 +40,12 @@ TORCH_MODULE(Block);
 struct TransformerImpl : torch::nn::Module {
   explicit TransformerImpl(ModelConfig config, at::TensorOptions options = at::TensorOptions().dtype(at::kFloat));
 
-  /// Hidden states before the final norm [N, C] of packed sequences. tokens_N [N] int64.
-  at::Tensor hidden(const at::Tensor& tokens_N, const ops::PackedLayout& layout);
+  /// Hidden states before the final norm [N, C] of packed sequences. tokens_N [N] int64. `routing` (may be null) is for the
+  /// expert layers and must stay as it is until the backward pass.
+  at::Tensor hidden(const at::Tensor& tokens_N, const ops::PackedLayout& layout, const RoutingPtr& routing = nullptr);
   /// The same for new tokens of cached sequences; stores their keys and values. Without gradients.
-  at::Tensor hidden_cached(const at::Tensor& tokens_N, KvCache& cache, const std::vector<ops::CacheRun>& runs);
+  at::Tensor hidden_cached(const at::Tensor& tokens_N, KvCache& cache, const std::vector<ops::CacheRun>& runs,
+                           const RoutingPtr& routing = nullptr);
 
   /// Rows of hidden() after the final norm [M, C]: what a head reads.
   at::Tensor final_norm(const at::Tensor& hidden_MC) { return norm_(hidden_MC); }
@@ -108,11 +59,14 @@ struct TransformerImpl : torch::nn::Module {
   void initialize(uint64_t seed);
   /// Copies every weight from `source`. Throws Error for a missing tensor or another shape.
   void load_weights(const WeightSource& source);
-  NamedTensors named_tensors() const;  ///< detached, in order
+  NamedTensors named_tensors() const;  ///< detached, in order: parameters, then the gates' biases
   /// Copies another model's weights; both have the same config.
   void copy_from(const TransformerImpl& other);
   /// Drops the weights' second copies that decoding made.
   void release_packed();
+
+  /// The blocks' expert layers from the first on; empty for a dense model.
+  const std::vector<std::shared_ptr<MoeImpl>>& expert_layers() const { return expert_layers_; }
 
   const ModelConfig& config() const { return config_; }
   at::Tensor head_weight() const;
@@ -122,12 +76,13 @@ struct TransformerImpl : torch::nn::Module {
 
  private:
   void grow_rope(int64_t positions);
-  at::Tensor run_blocks(at::Tensor x_NC, const at::Tensor& positions_N, const Attend& attend);
+  at::Tensor run_blocks(at::Tensor x_NC, BlockPass pass);
 
   ModelConfig config_;
   at::TensorOptions options_;
   at::Tensor embed_weight_, cos_PD2_, sin_PD2_;
   std::vector<Block> blocks_;
+  std::vector<std::shared_ptr<MoeImpl>> expert_layers_;
   RmsNorm norm_{nullptr};
   Linear lm_head_{nullptr};
   ops::PackedWeight packed_head_;

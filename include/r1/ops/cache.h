@@ -15,14 +15,15 @@ namespace r1::ops {
 struct KvStore {
   at::Tensor keys, values;  ///< [pages, floats of a page]; the order inside is the kernel's (or plain, off the CPU)
   int64_t num_kv_heads = 0, head_dim = 0;
+  bool values_are_keys = false;  ///< one latent serves as both, `values` is undefined: half the memory
 
-  static KvStore create(int64_t num_pages, int64_t num_kv_heads, int64_t head_dim, at::TensorOptions options);
+  static KvStore create(int64_t num_pages, int64_t num_kv_heads, int64_t head_dim, bool values_are_keys, at::TensorOptions options);
   void copy_page(int32_t from, int32_t to);
 };
 /// Tokens of a page.
 int64_t page_tokens();
 /// Bytes of one page's keys and values of one layer in float32.
-int64_t page_bytes(int64_t num_kv_heads, int64_t head_dim);
+int64_t page_bytes(int64_t num_kv_heads, int64_t head_dim, bool values_are_keys);
 
 /// Consecutive new tokens of one cached sequence among the packed rows.
 struct CacheRun {
@@ -34,7 +35,7 @@ struct CacheRun {
 
 /// ops::attention with the earlier keys and values in `store`: first stores k, v of the new rows, then attends. The same
 /// bits as the packed form. Without gradients.
-///   q_NHD [N, H, D];  k_NhD, v_NhD [N, Hkv, D] -> [N, H, D]
+///   q_NHD [N, H, D];  k_NhD, v_NhD [N, Hkv, D] -> [N, H, D];  v is undefined where the store's values are its keys
 at::Tensor cached_attention(const at::Tensor& q_NHD, const at::Tensor& k_NhD, const at::Tensor& v_NhD, KvStore& store,
                             const std::vector<CacheRun>& runs, double scale);
 
@@ -48,6 +49,8 @@ class PackedWeight {
   PackedWeight& operator=(const PackedWeight&) = delete;
 
   at::Tensor linear(const at::Tensor& x_NC, const at::Tensor& w_OC, const at::Tensor& bias_O);
+  /// The packed float32 CPU weight, for kernels that walk over several.
+  const kernels::PackedMatrix& of(const at::Tensor& w_OC);
   void release();  ///< gives the memory back
 
  private:

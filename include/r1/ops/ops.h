@@ -26,10 +26,13 @@ at::Tensor rope(const at::Tensor& x_NHD, const at::Tensor& positions_N, const at
 
 /// Causal attention of packed sequences, each seeing itself and its shared prefix alone:
 /// out[t,h] = sum_{j<=t} softmax_j(scale q[t,h] . k[j,h']) v[j,h'],  h' = h / (H / Hkv).
-///   q_NHD [N, H, D];  k_NhD, v_NhD [N, Hkv, D] -> [N, H, D].
+///   q_NHD [N, H, D];  k_NhD, v_NhD [N, Hkv, D] -> [N, H, D];  v undefined: the values are the keys (a latent, as in MLA).
 /// Gradients reach a shared prefix once per sequence that uses it.
 at::Tensor attention(const at::Tensor& q_NHD, const at::Tensor& k_NhD, const at::Tensor& v_NhD,
                      const PackedLayout& layout, double scale);
+
+/// y[n,h,o] = sum_i x[n,h,i] w[h,i,o]: a matrix per head.  x_NHI [N, H, I], w_HIO [H, I, O] of any strides -> [N, H, O].
+at::Tensor head_product(const at::Tensor& x_NHI, const at::Tensor& w_HIO);
 
 /// y[n] = w[tokens[n]].  tokens_N [N] int64, w_VC [V, C] -> [N, C]. The gradient adds rows in order: deterministic.
 at::Tensor embedding(const at::Tensor& tokens_N, const at::Tensor& w_VC);

@@ -7,8 +7,8 @@
 
 namespace r1::pipeline {
 
-/// What a plan needs to know of a model: counts. Of a model that `model` computes they follow from its config; of another
-/// one, a mixture of experts for example, a file of configs/models/ has them (keys as the fields).
+/// What a plan needs to know of a model: counts. Of a model that `model` computes they follow from its config, which a file of
+/// configs/models/ may hold (the keys of the `model:` section); of another one such a file has the counts (keys as the fields).
 struct ModelShape {
   std::string name;
   double total_parameters = 0;

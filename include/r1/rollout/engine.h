@@ -25,12 +25,14 @@ struct Completion {
   std::vector<int32_t> tokens;          ///< the ending EOS included
   std::vector<float> rollout_logprobs;  ///< nats, of the distribution each token was drawn from
   Finish finish = Finish::kLength;
+  std::vector<int16_t> routes;          ///< experts of tokens 0 .. size - 2, [token][expert layer][K]; with record_routes alone
 };
 
 /// A prompt with its G completions.
 struct RolloutGroup {
   Prompt prompt;
   std::vector<Completion> completions;
+  std::vector<int16_t> prompt_routes;  ///< of the prompt's tokens; with record_routes alone
 };
 
 /// Where in a run the draws belong: with the prompt's index, the sample's number and the position they are the only
@@ -77,6 +79,9 @@ class Engine {
                                    const OnCompletion& on_completion = {});
 
   const EngineStats& stats() const { return stats_; }
+
+  /// Keep the experts that every token went to (a model of at most 32,767 experts a layer).
+  bool record_routes = false;
 
  private:
   struct Run;  // the state of one call of sample

@@ -25,6 +25,8 @@ struct PackedBatch {
   at::Tensor sequence_M;  ///< int64: which of `members` it belongs to
   /// (tree, continuation) of each sequence in this micro-batch, empty continuations included.
   std::vector<std::pair<size_t, size_t>> members;
+  /// (tree, continuation) of each segment of the layout; -1: the tree's prompt.
+  std::vector<std::pair<size_t, int64_t>> segment_members;
 };
 
 /// Packs trees, in order, into micro-batches of at most `max_tokens` packed tokens. A tree that does not fit is split

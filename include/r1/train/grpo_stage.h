@@ -85,6 +85,7 @@ class GrpoStage : public Stage {
   std::optional<PreferenceModel> preference_;
   model::Transformer reference_{nullptr};
   AdamW optimizer_;
+  ExpertBalance experts_;
   std::unique_ptr<rollout::Engine> engine_;
   int64_t step_ = 0, cursor_ = 0, reference_step_ = 0;
   int64_t generated_tokens_ = 0, trained_tokens_ = 0;

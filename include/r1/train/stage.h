@@ -11,6 +11,7 @@
 #include "r1/model/transformer.h"
 #include "r1/tokenizer/tokenizer.h"
 #include "r1/train/checkpoint.h"
+#include "r1/train/expert_balance.h"
 #include "r1/train/optimizer.h"
 #include "r1/train/usage.h"
 #include "r1/util/config.h"
@@ -33,6 +34,7 @@ struct UpdateConfig {
   algo::LrSchedule schedule;          ///< `schedule:`
   int64_t micro_batch_tokens = 2048;  ///< packed tokens computed at once: memory; changes results by rounding only
   bool activation_checkpointing = false;
+  ExpertConfig experts;               ///< `experts:`, read by the stages that train experts
   static UpdateConfig parse(ConfigNode& node);
 };
 

@@ -50,6 +50,7 @@ class TextStage : public Stage {
   TextSource texts_;
   std::optional<Evaluator> evaluator_;
   AdamW optimizer_;
+  ExpertBalance experts_;
   int64_t step_ = 0, tokens_ = 0;
   double last_loss_ = 0, last_tokens_per_s_ = 0;
   Usage usage_;

@@ -1,0 +1,22 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace r1::model {
+
+/// What one pass is told about its routes, and what it tells. Index l counts the expert layers, from the
+/// first on.
+struct Routing {
+  double balance_weight = 0;  ///< times sequence_balance of every expert layer; 0: no such gradient
+  std::vector<at::Tensor>
+      chosen_experts;  ///< [l] [N, K]: taken instead of choosing (routing replay); empty: choose
+
+  std::vector<at::Tensor> experts;  ///< [l] [N, K] int64: where the tokens went
+  std::vector<double> balance;      ///< [l] sequence_balance; with balance_weight alone
+};
+using RoutingPtr = std::shared_ptr<Routing>;
+
+}  // namespace r1::model

@@ -1,0 +1,72 @@
+#include "r1/ops/moe.h"
+
+#include <torch/torch.h>
+
+#include "r1/model/layers.h"
+#include "r1/ops/ops.h"
+
+namespace r1::model {
+
+using torch::Tensor;
+
+GateImpl::GateImpl(const ModelConfig& c, at::TensorOptions options) {
+  weight = register_parameter("weight", torch::zeros({c.n_routed_experts, c.hidden_size}, options));
+  if (c.has_correction_bias()) {
+    e_score_correction_bias =
+        register_buffer("e_score_correction_bias", torch::zeros({c.n_routed_experts}, options));
+  }
+}
+
+MoeImpl::MoeImpl(const ModelConfig& c, int64_t expert_layer_, at::TensorOptions options)
+    : expert_layer(expert_layer_) {
+  rule.num_experts = c.n_routed_experts;
+  rule.experts_per_token = c.num_experts_per_tok;
+  const bool grouped = c.topk_method != "greedy";
+  rule.num_groups = grouped ? c.n_group : 1;
+  rule.groups_kept = grouped ? c.topk_group : 1;
+  rule.sigmoid = c.scoring_func == "sigmoid";
+  rule.group_by_top_two = c.has_correction_bias();
+  rule.normalize = c.norm_topk_prob;
+  rule.scale = c.routed_scaling_factor;
+  gate = register_module("gate", Gate(c, options));
+  auto list = register_module("experts", std::make_shared<torch::nn::Module>());
+  for (int64_t e = 0; e < c.n_routed_experts; ++e) {
+    experts.emplace_back(c.hidden_size, c.moe_intermediate_size, false, options);
+    list->register_module(std::to_string(e), experts.back());
+  }
+  if (c.n_shared_experts > 0) {
+    shared_experts = register_module(
+        "shared_experts", Mlp(c.hidden_size, c.n_shared_experts * c.moe_intermediate_size, false, options));
+  }
+}
+
+Tensor MoeImpl::forward(const Tensor& x_NC, const BlockPass& pass) {
+  auto* routing = pass.routing.get();
+  const auto at = static_cast<size_t>(expert_layer);
+  const auto chosen =
+      routing != nullptr && !routing->chosen_experts.empty() ? routing->chosen_experts.at(at) : Tensor();
+  const auto routes =
+      ops::moe_gate(ops::linear(x_NC, gate->weight), gate->e_score_correction_bias, rule, chosen);
+  auto weights_NK = routes.weights_NK;
+  if (routing != nullptr) {
+    if (routing->experts.size() <= at) routing->experts.resize(at + 1);
+    routing->experts[at] = routes.experts_NK;
+    if (routing->balance_weight > 0) {
+      TORCH_CHECK(pass.layout != nullptr, "the balance loss is of packed sequences");
+      const auto balance = ops::sequence_balance(routes.shares_NE, routes.experts_NK, *pass.layout);
+      if (routing->balance.size() <= at) routing->balance.resize(at + 1);
+      routing->balance[at] = balance.item<double>();
+      weights_NK = ops::attach_loss(weights_NK, balance * routing->balance_weight);
+    }
+  }
+  std::vector<ops::ExpertWeights> matrices;
+  matrices.reserve(experts.size());
+  for (auto& e : experts) {
+    matrices.push_back({e->gate_proj->weight, e->up_proj->weight, e->down_proj->weight, &e->gate_proj->packed,
+                        &e->up_proj->packed, &e->down_proj->packed});
+  }
+  const auto routed_NC = ops::expert_mlp(x_NC, routes.experts_NK, weights_NK, matrices);
+  return shared_experts.is_empty() ? routed_NC : routed_NC + shared_experts->forward(x_NC);
+}
+
+}  // namespace r1::model
