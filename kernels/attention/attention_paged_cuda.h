@@ -49,9 +49,9 @@ struct PagedRuns {
   int64_t max_tokens;         ///< keys that any row sees
   int64_t max_group_rows;     ///< rows of the largest group
   int64_t max_prefix_tokens;  ///< keys of the longest prefix
-  /// Keys that one block adds up: a multiple of 64. A row's bits depend on its run alone (position, rows,
-  /// prefix_tokens, split_tokens), not on what else is in the batch; a prefix of a multiple of split_tokens
-  /// changes none of them.
+  /// Keys that one block adds up: a multiple of 64. 0: all, for long runs, whose rows keep the card busy; then
+  /// there are no groups. A row's bits depend on its run (position, rows, prefix_tokens) and split_tokens, not
+  /// on what else is in the batch; a prefix of a multiple of split_tokens changes none of them.
   int64_t split_tokens;
 };
 

@@ -32,6 +32,14 @@ inline void check_cuda(cudaError_t error, const char* name) {
   if (error != cudaSuccess) throw std::runtime_error(std::string(name) + ": " + cudaGetErrorString(error));
 }
 
+/// Shared memory that a block may have on the current device, in bytes.
+inline size_t shared_limit() {
+  int gpu = 0, bytes = 0;
+  check_cuda(cudaGetDevice(&gpu), "shared_limit");
+  check_cuda(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, gpu), "shared_limit");
+  return static_cast<size_t>(bytes);
+}
+
 /// kernel<<<...>>>(arguments...). Throws std::runtime_error if CUDA refuses the launch.
 template <class... Parameters, class... Arguments>
 void launch(const Launch& l, void (*kernel)(Parameters...), Arguments... arguments) {
@@ -47,6 +55,8 @@ void launch(const Launch& l, void (*kernel)(Parameters...), Arguments... argumen
 }
 
 #else
+
+using emulator::shared_limit;
 
 template <class... Parameters, class... Arguments>
 void launch(const Launch& l, void (*kernel)(Parameters...), Arguments... arguments) {

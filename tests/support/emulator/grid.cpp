@@ -236,6 +236,8 @@ void set_options(const Options& options) {
   grid().random = options.seed * 0x9E3779B97F4A7C15ull + 1;
 }
 
+size_t shared_limit() { return grid().options.shared_bytes; }
+
 void run_grid(Index3 size, Index3 block, size_t dynamic_shared_bytes, void (*call)(const void*),
               const void* argument, size_t argument_bytes) {
   auto& g = grid();
@@ -245,9 +247,9 @@ void run_grid(Index3 size, Index3 block, size_t dynamic_shared_bytes, void (*cal
   if (size.x == 0 || size.y == 0 || size.z == 0 || size.x > 0x7FFFFFFFu || size.y > 65535 || size.z > 65535) {
     throw Fault("a grid is (" + text(size) + "); accepted: 1 to 2^31 - 1, 65535, 65535");
   }
-  if (dynamic_shared_bytes > kMaxSharedBytes) {
-    throw Fault("dynamic shared memory is " + std::to_string(dynamic_shared_bytes) + " bytes; sm_90 has " +
-                std::to_string(kMaxSharedBytes));
+  if (dynamic_shared_bytes > shared_limit()) {
+    throw Fault("dynamic shared memory is " + std::to_string(dynamic_shared_bytes) + " bytes; the card has " +
+                std::to_string(shared_limit()));
   }
   while (g.threads.size() < count) g.threads.push_back(std::make_unique<Thread>());
   g.grid = size;

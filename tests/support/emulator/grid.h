@@ -17,8 +17,11 @@ enum class ThreadOrder { kAscending, kDescending, kRandom };
 struct Options {
   ThreadOrder order = ThreadOrder::kAscending;
   uint64_t seed = 1;
+  size_t shared_bytes = kMaxSharedBytes;  ///< what a block may have: that of sm_90, or of a smaller card
 };
 void set_options(const Options& options);
+/// The running Options' shared_bytes.
+size_t shared_limit();
 
 /// Runs call(argument) once for each thread. Throws Fault at the first error, from the host's stack.
 /// `argument_bytes` at `argument` are the kernel's parameters, which every thread may read.

@@ -294,9 +294,9 @@ void add_variable(const void* tag, size_t offset, size_t bytes, const char* name
   // The padding of the emulator does not count against the hardware's limit.
   size_t total = 0;
   for (const auto& v : m.variables) total += (v.bytes + 15) / 16 * 16;
-  if (total > kMaxSharedBytes) {
-    throw Fault("shared memory of a block is " + std::to_string(total) + " bytes; sm_90 has " +
-                std::to_string(kMaxSharedBytes));
+  if (total > shared_limit()) {
+    throw Fault("shared memory of a block is " + std::to_string(total) + " bytes; the card has " +
+                std::to_string(shared_limit()));
   }
 }
 

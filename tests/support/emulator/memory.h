@@ -51,6 +51,7 @@ void reset_traffic();
 void begin_block_memory(size_t dynamic_bytes);
 void* dynamic_shared_memory();
 void* shared_variable_memory(const void* tag, size_t bytes, const char* name);
-constexpr size_t kMaxSharedBytes = 227 * 1024;  // of a block on sm_90; sm_80 has 163 KB
+constexpr size_t kMaxSharedBytes = 227 * 1024;   // of a block on sm_90
+constexpr size_t kSmallSharedBytes = 163 * 1024;  // on sm_80
 
 }  // namespace r1::emulator
