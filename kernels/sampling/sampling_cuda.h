@@ -12,10 +12,10 @@ namespace r1::kernels::cuda {
 struct Draw {
   int32_t row;  ///< of the logits; -1: nothing is drawn, nothing is written
   // ops::SamplingRule
-  float temperature;  ///< 0: the largest logit; its log-probability is then that of temperature 1
-  int32_t top_k;      ///< 0: all
-  float top_p;        ///< 1 or more: all
-  float min_p;        ///< 0: all
+  int32_t top_k;              ///< 0: all
+  double top_p;               ///< 1 or more: all
+  double min_p;               ///< 0: all
+  float inverse_temperature;  ///< 1 / temperature; 0: the largest logit, whose log-probability is that of temperature 1
   // util/random.h: philox_key of (seed, stream, stage), then the counter
   uint32_t key[2];
   uint32_t position, sample, prompt, step;

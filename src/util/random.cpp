@@ -39,13 +39,16 @@ uint32_t stage_id(const char* name) {
   return hash;
 }
 
-std::array<uint32_t, 4> draw_bits(const DrawKey& key) {
+std::array<uint32_t, 2> philox_key(const DrawKey& key) {
   // For one seed the map (stream, stage) -> Philox key is a bijection; the outer mix spreads small
   // differences.
   const uint64_t purpose = (uint64_t{static_cast<uint32_t>(key.stream)} << 32) | key.stage;
   const uint64_t k = mix64(mix64(key.seed + 0x9E3779B97F4A7C15ull) ^ purpose);
-  return philox4x32({key.position, key.sample, key.prompt, key.step},
-                    {static_cast<uint32_t>(k), static_cast<uint32_t>(k >> 32)});
+  return {static_cast<uint32_t>(k), static_cast<uint32_t>(k >> 32)};
+}
+
+std::array<uint32_t, 4> draw_bits(const DrawKey& key) {
+  return philox4x32({key.position, key.sample, key.prompt, key.step}, philox_key(key));
 }
 
 double draw_uniform(const DrawKey& key) {

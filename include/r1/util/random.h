@@ -27,8 +27,10 @@ struct DrawKey {
 /// FNV-1a of a stage's name.
 uint32_t stage_id(const char* name);
 
-/// 128 bits for `key`: counter = (position, sample, prompt, step), Philox key = mix of seed, stream and
-/// stage.
+/// The Philox key of all draws of one (seed, stream, stage): a mix of the three.
+std::array<uint32_t, 2> philox_key(const DrawKey& key);
+
+/// 128 bits for `key`: philox4x32 at counter (position, sample, prompt, step).
 std::array<uint32_t, 4> draw_bits(const DrawKey& key);
 
 /// Uniform in [0, 1), 53 bits.
