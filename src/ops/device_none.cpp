@@ -1,5 +1,7 @@
 // In place of device_*.cpp in a build without CUDA: no tensor is on a device, so nothing below is ever called.
 #include "device.h"
+#include "r1/ops/adamw.h"
+#include "r1/ops/devices.h"
 
 namespace r1::ops::device {
 
@@ -28,3 +30,16 @@ std::tuple<Tensor, Tensor> linear_logprob(const Tensor&, const Tensor&, const Te
 }
 
 }  // namespace r1::ops::device
+
+namespace r1::ops {
+
+std::vector<Gpu> gpus() { return {}; }
+std::string why_no_gpu() {
+  return "this program was built without CUDA; build it with `scripts/build.sh cuda` on a machine with the CUDA toolkit";
+}
+
+DeviceAdamW::DeviceAdamW(std::vector<Parameter>) { TORCH_INTERNAL_ASSERT(false, "a device's optimizer in a build without CUDA"); }
+at::Tensor DeviceAdamW::gradient_norm(double) const { return {}; }
+void DeviceAdamW::step(const kernels::cuda::AdamWStep&, const at::Tensor&) const {}
+
+}  // namespace r1::ops

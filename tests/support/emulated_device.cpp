@@ -6,6 +6,7 @@
 
 #include "device.h"
 #include "device_call.h"
+#include "r1/ops/devices.h"
 #include "support/emulator/memory.h"
 
 namespace r1::test {
@@ -83,3 +84,10 @@ void* Call::open(const torch::Tensor& t, Use use) const {
 }
 
 }  // namespace r1::ops::device
+
+namespace r1::ops {
+
+std::vector<Gpu> gpus() { return {}; }
+std::string why_no_gpu() { return "the emulator is none"; }
+
+}  // namespace r1::ops
