@@ -23,6 +23,9 @@ std::string why_no_gpu();
 /// Whether x belongs to a device, where matrix products are in bf16 and the optimizer keeps the float32 weights.
 bool on_device(const at::Tensor& x);
 
+/// Waits until all that was queued there is done: for clocks, and before the program ends. Nothing on a CPU.
+void synchronize(at::Device device);
+
 /// x there, without waiting for the device: a copy from the host is queued. x itself when it is there.
 at::Tensor to_device(const at::Tensor& x, at::Device device);
 
