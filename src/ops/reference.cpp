@@ -19,7 +19,7 @@ Tensor rope(const Tensor& x_NHD, const Tensor& positions_N, const Tensor& cos_PD
   const auto cos = cos_PD2.index_select(0, positions_N).unsqueeze(1);
   const auto sin = sin_PD2.index_select(0, positions_N).unsqueeze(1);
   const auto halves = x_NHD.chunk(2, -1);
-  return torch::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1);
+  return torch::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1).to(x_NHD.scalar_type());
 }
 
 Tensor attention(const Tensor& q_NHD, const Tensor& k_NhD, const Tensor& v_NhD, const PackedLayout& layout,
