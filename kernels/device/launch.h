@@ -32,6 +32,14 @@ inline void check_cuda(cudaError_t error, const char* name) {
   if (error != cudaSuccess) throw std::runtime_error(std::string(name) + ": " + cudaGetErrorString(error));
 }
 
+/// Of the current device: how many blocks a kernel that walks over its work should start, per block that fits.
+inline int multiprocessors() {
+  int device = 0, count = 0;
+  check_cuda(cudaGetDevice(&device), "cudaGetDevice");
+  check_cuda(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
+  return count;
+}
+
 /// kernel<<<...>>>(arguments...). Throws std::runtime_error if CUDA refuses the launch.
 template <class... Parameters, class... Arguments>
 void launch(const Launch& l, void (*kernel)(Parameters...), Arguments... arguments) {
@@ -47,6 +55,8 @@ void launch(const Launch& l, void (*kernel)(Parameters...), Arguments... argumen
 }
 
 #else
+
+inline int multiprocessors() { return 2; }  // few, so that the tests' blocks have to walk
 
 template <class... Parameters, class... Arguments>
 void launch(const Launch& l, void (*kernel)(Parameters...), Arguments... arguments) {

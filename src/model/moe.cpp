@@ -39,7 +39,20 @@ MoeImpl::MoeImpl(const ModelConfig& c, int64_t expert_layer_, at::TensorOptions 
     shared_experts = register_module(
         "shared_experts", Mlp(c.hidden_size, c.n_shared_experts * c.moe_intermediate_size, false, options));
   }
+  if (!options.device().is_cpu()) stack_experts();
 }
+
+std::vector<ops::ExpertWeights> MoeImpl::matrices() {
+  std::vector<ops::ExpertWeights> all;
+  all.reserve(experts.size());
+  for (auto& e : experts) {
+    all.push_back({e->gate_proj->weight, e->up_proj->weight, e->down_proj->weight, &e->gate_proj->packed,
+                   &e->up_proj->packed, &e->down_proj->packed});
+  }
+  return all;
+}
+
+void MoeImpl::stack_experts() { ops::stack_experts(matrices()); }
 
 Tensor MoeImpl::forward(const Tensor& x_NC, const BlockPass& pass) {
   auto* routing = pass.routing.get();
@@ -62,13 +75,7 @@ Tensor MoeImpl::forward(const Tensor& x_NC, const BlockPass& pass) {
       weights_NK = ops::attach_loss(weights_NK, balance * routing->balance_weight);
     }
   }
-  std::vector<ops::ExpertWeights> matrices;
-  matrices.reserve(experts.size());
-  for (auto& e : experts) {
-    matrices.push_back({e->gate_proj->weight, e->up_proj->weight, e->down_proj->weight, &e->gate_proj->packed,
-                        &e->up_proj->packed, &e->down_proj->packed});
-  }
-  const auto routed_NC = ops::expert_mlp(x_NC, routes.experts_NK, weights_NK, matrices);
+  const auto routed_NC = ops::expert_mlp(x_NC, routes.experts_NK, weights_NK, matrices());
   return shared_experts.is_empty() ? routed_NC : routed_NC + shared_experts->forward(x_NC);
 }
 

@@ -126,6 +126,9 @@ void TransformerImpl::place(at::Device device, at::ScalarType dtype) {
   const torch::NoGradGuard no_grad;
   for (auto& parameter : parameters()) parameter.set_data(parameter.detach().to(device, dtype));
   for (auto& buffer : buffers()) buffer.set_data(buffer.to(device));
+  if (ops::on_device(embed_weight_)) {
+    for (auto& layer : expert_layers_) layer->stack_experts();
+  }
   cos_PD2_ = sin_PD2_ = Tensor();
   release_packed();
 }

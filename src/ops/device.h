@@ -2,6 +2,9 @@
 #include <torch/torch.h>
 
 #include <tuple>
+#include <vector>
+
+#include "r1/ops/moe.h"
 
 // The operations on a device, by our CUDA kernels and cuBLAS. An operation of r1/ops asks in one line:
 //
@@ -37,5 +40,13 @@ torch::Tensor embedding(const torch::Tensor& tokens_N, const torch::Tensor& w_VC
 /// device. float32 inputs, and widths that are no multiple of 8, run the plain twin.
 std::tuple<torch::Tensor, torch::Tensor> linear_logprob(const torch::Tensor& h_NC, const torch::Tensor& w_VC,
                                                         const torch::Tensor& targets_N, double inv_temperature);
+
+/// Scores, weights and shares in float32.
+Routes moe_gate(const torch::Tensor& logits_NE, const torch::Tensor& bias_E, const GateRule& rule, const torch::Tensor& chosen_NK);
+
+/// Without copies if the matrices are parts of a stack (stack_experts). float32, and widths that are no multiple of 8, run the
+/// plain twin.
+torch::Tensor expert_mlp(const torch::Tensor& x_NC, const torch::Tensor& experts_NK, const torch::Tensor& weights_NK,
+                         const std::vector<ExpertWeights>& experts);
 
 }  // namespace r1::ops::device

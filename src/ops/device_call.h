@@ -24,6 +24,9 @@ inline constexpr at::ScalarType kScalarType<int32_t> = at::kInt;
 template <>
 inline constexpr at::ScalarType kScalarType<uint8_t> = at::kByte;
 
+/// 10 times the major and the minor compute capability of x's device: 80, 90.
+int compute_capability(const torch::Tensor& x);
+
 /// What a kernel does with a tensor.
 enum class Use {
   kRead,

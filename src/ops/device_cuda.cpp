@@ -1,4 +1,5 @@
 // The door to a GPU: see device.h.
+#include <ATen/cuda/CUDAContextLight.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
@@ -11,6 +12,11 @@ namespace r1::ops::device {
 
 bool on_device(const torch::Tensor& x) {
   return x.is_cuda() && (x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kFloat);
+}
+
+int compute_capability(const torch::Tensor& x) {
+  const auto* properties = at::cuda::getDeviceProperties(x.device().index());
+  return properties->major * 10 + properties->minor;
 }
 
 struct Call::State {

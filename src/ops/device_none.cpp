@@ -28,6 +28,8 @@ Tensor embedding(const Tensor&, const Tensor&) { return Absent{}; }
 std::tuple<Tensor, Tensor> linear_logprob(const Tensor&, const Tensor&, const Tensor&, double) {
   return Absent{}.operator std::tuple<Tensor, Tensor>();
 }
+Routes moe_gate(const Tensor&, const Tensor&, const GateRule&, const Tensor&) { return Absent{}; }
+Tensor expert_mlp(const Tensor&, const Tensor&, const Tensor&, const std::vector<ExpertWeights>&) { return Absent{}; }
 
 }  // namespace r1::ops::device
 

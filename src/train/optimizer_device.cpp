@@ -33,11 +33,21 @@ void GradientSum::take(const at::Tensor& parameter) {
   gradient = at::Tensor();
 }
 
-// A parameter becomes the bf16 copy of its master, under the same handle: the model goes on with it.
+// A parameter becomes the bf16 copy of its master, under the same handle: the model goes on with it. Parameters that were parts of
+// one tensor (a layer's experts) are parts of one again.
 AdamW::OnDevice::OnDevice(std::vector<Slot>& slots) {
+  std::map<const void*, at::Tensor> copies;  // by the masters' storage
+  const auto copy_of = [&](const at::Tensor& master) {
+    const auto& storage = master.storage();
+    auto& whole = copies[storage.data()];
+    if (!whole.defined()) {
+      whole = at::empty({static_cast<int64_t>(storage.nbytes() / sizeof(float))}, master.options().dtype(at::kBFloat16));
+    }
+    return whole.as_strided(master.sizes(), master.strides(), master.storage_offset()).copy_(master);
+  };
   std::vector<ops::DeviceAdamW::Parameter> table;
   for (auto& slot : slots) {
-    if (slot.parameter.scalar_type() != at::kBFloat16) slot.parameter.set_data(slot.master.to(at::kBFloat16));
+    if (slot.parameter.scalar_type() != at::kBFloat16) slot.parameter.set_data(copy_of(slot.master));
     auto sum = std::make_shared<GradientSum>();
     sum->values = at::zeros_like(slot.master);
     torch::autograd::impl::set_post_acc_grad_hooks(slot.parameter, std::make_unique<TakeGradient>(sum));

@@ -13,12 +13,14 @@ namespace r1::test {
 namespace {
 
 thread_local int64_t open_devices = 0;
+thread_local int capability = 80;
 thread_local std::map<std::string, int64_t> counted;
 
 }  // namespace
 
-EmulatedDevice::EmulatedDevice() {
+EmulatedDevice::EmulatedDevice(int compute_capability) {
   ++open_devices;
+  capability = compute_capability;
   counted.clear();
 }
 EmulatedDevice::~EmulatedDevice() { --open_devices; }
@@ -31,6 +33,8 @@ namespace r1::ops::device {
 bool on_device(const torch::Tensor& x) {
   return test::open_devices > 0 && x.is_cpu() && (x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kFloat);
 }
+
+int compute_capability(const torch::Tensor&) { return test::capability; }
 
 // Tensors handed out, each a region of the emulator's memory until the call ends.
 struct Call::State {

@@ -10,7 +10,8 @@ namespace r1::test {
 /// CPU. float64 stays the plain twin, so a test can compute both. Of the thread that made it.
 class EmulatedDevice {
  public:
-  EmulatedDevice();
+  /// compute_capability: what the device says it is, 80 or 90 for example. Decides between torch's products and ours.
+  explicit EmulatedDevice(int compute_capability = 80);
   ~EmulatedDevice();
   EmulatedDevice(const EmulatedDevice&) = delete;
   EmulatedDevice& operator=(const EmulatedDevice&) = delete;
