@@ -21,7 +21,7 @@ endif()
 # The wheel's CPU library still names the CUDA runtime and CUPTI; both come from wheels beside torch.
 get_filename_component(r1_site_packages "${R1_TORCH_DIR}" DIRECTORY)
 set(r1_torch_rpath "${R1_TORCH_DIR}/lib")
-foreach(nvidia_lib IN ITEMS cu13/lib cuda_runtime/lib cuda_cupti/lib)
+foreach(nvidia_lib IN ITEMS cu13/lib cuda_runtime/lib cuda_cupti/lib cudnn/lib nccl/lib cusparselt/lib nvshmem/lib)
   if(EXISTS "${r1_site_packages}/nvidia/${nvidia_lib}")
     list(APPEND r1_torch_rpath "${r1_site_packages}/nvidia/${nvidia_lib}")
   endif()
@@ -36,3 +36,19 @@ target_link_options(r1_torch INTERFACE "-Wl,--allow-shlib-undefined")
 foreach(path IN LISTS r1_torch_rpath)
   target_link_options(r1_torch INTERFACE "-Wl,-rpath,${path}" "-Wl,-rpath-link,${path}")
 endforeach()
+
+# R1_CUDA=ON: the wheel's CUDA half. Nothing of ours calls into libtorch_cuda by name, yet its kernels register themselves when it
+# is loaded: hence --no-as-needed. It finds its own NVIDIA libraries beside itself.
+if(R1_CUDA)
+  if(NOT EXISTS "${R1_TORCH_DIR}/lib/libtorch_cuda.so")
+    message(FATAL_ERROR "R1_CUDA is ON and ${R1_TORCH_DIR}/lib holds no libtorch_cuda.so: this torch was built without CUDA. "
+                        "Use a torch 2.11 with CUDA 13, for example `scripts/setup.sh --cuda`")
+  endif()
+  target_link_libraries(r1_torch INTERFACE "${R1_TORCH_DIR}/lib/libc10_cuda.so")
+  target_link_options(r1_torch INTERFACE "SHELL:-Wl,--no-as-needed ${R1_TORCH_DIR}/lib/libtorch_cuda.so -Wl,--as-needed")
+endif()
+
+# The headers of the CUDA runtime, which c10/cuda wants: the toolkit's or those of the wheel beside torch. Empty: there are none.
+find_path(R1_CUDA_INCLUDE cuda_runtime_api.h
+          HINTS "${r1_site_packages}/nvidia/cu13/include" "${r1_site_packages}/nvidia/cuda_runtime/include" "$ENV{CUDA_HOME}/include"
+                /usr/local/cuda/include)

@@ -40,6 +40,14 @@ inline size_t shared_limit() {
   return static_cast<size_t>(bytes);
 }
 
+/// Of the current device: how many blocks a kernel that walks over its work should start, per block that fits.
+inline int multiprocessors() {
+  int device = 0, count = 0;
+  check_cuda(cudaGetDevice(&device), "cudaGetDevice");
+  check_cuda(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
+  return count;
+}
+
 /// kernel<<<...>>>(arguments...). Throws std::runtime_error if CUDA refuses the launch.
 template <class... Parameters, class... Arguments>
 void launch(const Launch& l, void (*kernel)(Parameters...), Arguments... arguments) {
@@ -57,6 +65,8 @@ void launch(const Launch& l, void (*kernel)(Parameters...), Arguments... argumen
 #else
 
 using emulator::shared_limit;
+
+inline int multiprocessors() { return 2; }  // few, so that the tests' blocks have to walk
 
 template <class... Parameters, class... Arguments>
 void launch(const Launch& l, void (*kernel)(Parameters...), Arguments... arguments) {

@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(GemmTile::kThreads)
   GemmTile tile;
   for (int64_t v0 = run * per_run * GemmTile::kColumns; v0 < min(V, (run + 1) * per_run * GemmTile::kColumns);
        v0 += GemmTile::kColumns) {
-    tile.run({h + first_row * C, N - first_row, C}, {w + v0 * C, V - v0, C}, C, shared);
+    tile.run({h + first_row * C, N - first_row, C}, {w + v0 * C, V - v0, C}, static_cast<int>(C), shared);
 #pragma unroll
     for (int r = 0; r < 8; ++r) {
       float maximum = stats[r].maximum;
@@ -133,7 +133,7 @@ __global__ void logprob_merge_kernel(int64_t N, int64_t V, const int64_t* target
   if (entropy != nullptr) entropy[n] = log_sum - s.weighted / s.sum;
 }
 
-__global__ void __launch_bounds__(GemmTile::kThreads)
+__global__ void __launch_bounds__(GemmTile::kThreads, 2)
     dlogits_kernel(int64_t N, int64_t C, int64_t V, int64_t row_tiles, const Bf16* h, const Bf16* w,
                    const int64_t* targets, float inv_temperature, const float* lse, const float* grad,
                    int64_t first_v, int64_t columns, Bf16* dlogits) {
@@ -142,7 +142,8 @@ __global__ void __launch_bounds__(GemmTile::kThreads)
   const int64_t first_column = static_cast<int64_t>(blockIdx.x) / row_tiles * GemmTile::kColumns;
   GemmTile tile;
   tile.run({h + first_row * C, N - first_row, C},
-           {w + (first_v + first_column) * C, columns - first_column, C}, C, reinterpret_cast<Bf16*>(bytes));
+           {w + (first_v + first_column) * C, columns - first_column, C}, static_cast<int>(C),
+           reinterpret_cast<Bf16*>(bytes));
 #pragma unroll
   for (int r = 0; r < 8; ++r) {
     const int64_t n = first_row + GemmTile::row(r / 2, r % 2);

@@ -66,6 +66,17 @@ void unpermute_rows_backward(int64_t N, int64_t K, int64_t C, const T* rows_MC, 
                              const float* weights_NK, const T* dy_NC, T* drows_MC, float* dweights_NK,
                              cudaStream_t stream);
 
+/// An expert's gradients between its two products. With h = silu(gate) up, g = W_down^T dy of a place's token
+/// and w its weight:  dw = sum_f g h,  dh = w g,  dgate = dh up s (1 + gate (1 - s)),  dup = dh silu(gate),
+/// s = 1 / (1 + e^-gate);  and wh = w h, whose outer product with dy is the gradient of W_down. So neither h nor the
+/// expert's output has to be kept.
+///   gate_up_M2F, dgate_up_M2F [M, 2F]: gate, then up; g_MF, wh_MF [M, F], which may be the same memory;
+///   pairs_M [M]; weights_NK, dweights_NK by pair
+template <class T>
+void expert_silu_mul_backward(int64_t M, int64_t F, const T* gate_up_M2F, const T* g_MF, const int32_t* pairs_M,
+                              const float* weights_NK, T* dgate_up_M2F, T* wh_MF, float* dweights_NK,
+                              cudaStream_t stream);
+
 /// bias[l,e] += gamma where expert e of layer l got fewer than the mean of the layer's counts, -= gamma where
 /// it got more. counts_LE: of the whole step, over all ranks.  Source: arXiv:2412.19437v2 section 2.1.2.
 void moe_bias_update(int64_t L, int64_t E, const int64_t* counts_LE, float gamma, float* bias_LE,

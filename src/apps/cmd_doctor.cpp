@@ -1,6 +1,4 @@
 // r1 doctor: what this machine is, whether it computes exactly, how fast it is.
-#include <ATen/Context.h>
-
 #include <cstdio>
 
 #include "command_line.h"
@@ -10,6 +8,7 @@
 #include "kernels/parallel.h"
 #include "machine.h"
 #include "output.h"
+#include "r1/ops/devices.h"
 #include "r1/reward/sandbox.h"
 #include "r1/util/error.h"
 #include "r1/util/strings.h"
@@ -46,9 +45,12 @@ int doctor() {
   line("memory", cat(human_bytes(static_cast<double>(m.available_bytes)), " available of ",
                      human_bytes(static_cast<double>(m.memory_bytes))));
   line("disk", cat(human_bytes(static_cast<double>(m.disk_free_bytes)), " free in this folder"));
-  line("GPU",
-       cat(m.gpu_present ? "/dev/nvidia0 is there" : "none (no /dev/nvidia0)",
-           at::hasCUDA() ? "; this build has CUDA" : "; this build has no CUDA and computes on the CPU"));
+  const auto gpus = ops::gpus();
+  for (const auto& gpu : gpus) {
+    line("GPU", cat(gpu.name, ", sm_", gpu.major, gpu.minor, ", ", human_bytes(static_cast<double>(gpu.free_bytes)), " free of ",
+                    human_bytes(static_cast<double>(gpu.memory_bytes))));
+  }
+  if (gpus.empty()) line("GPU", cat("none used", m.gpu_present ? ", though /dev/nvidia0 is there: " : ": ", ops::why_no_gpu()));
   line("sandbox", sandbox_here());
   bool exact = true;
   const Gemm gemm = [](int64_t M, int64_t N, int64_t K, kernels::MatrixView a, kernels::MatrixView b,

@@ -20,6 +20,7 @@ struct EvalOptions {
   pipeline::EvaluationRequest request;
   std::filesystem::path config, out;
   std::vector<std::string> overrides;
+  std::string device;
   bool json = false;
 };
 
@@ -75,6 +76,7 @@ std::string table(const train::EvalResult& r) {
 
 int evaluate(EvalOptions& options) {
   auto& request = options.request;
+  if (!options.device.empty()) request.device = pipeline::device_of_name(options.device);
   if (options.config.empty() == request.data.empty()) {
     throw Error("eval: give a config, for its held-out problems, or --data FILE, one of the two");
   }
@@ -160,6 +162,7 @@ void add_eval_command(CLI::App& app, Action& action) {
       ->add_option("--max-tokens", request.max_completion_tokens,
                    "length of a completion at most; default: as the config says, or 1024")
       ->check(from_to(1, 1e9));
+  add_device_option(*command, options->device, "; default: the config's, or auto");
   command->add_option("--seed", request.seed, "of the draws; default: the config's, or 1");
   command->add_option("--out", options->out,
                       "a new file: one JSON line for every completion, with verdict and extracted answer");

@@ -7,6 +7,7 @@
 #include "command_line.h"
 #include "commands.h"
 #include "json_lines.h"
+#include "r1/pipeline/device.h"
 #include "r1/pipeline/model_files.h"
 #include "output.h"
 #include "r1/rollout/engine.h"
@@ -26,6 +27,7 @@ struct GenerateOptions {
   rollout::SamplingConfig sampling;
   int64_t completions = 1;
   uint64_t seed = 1;
+  std::string device = "auto";
 };
 
 std::vector<std::string> read_prompts() {
@@ -74,7 +76,8 @@ int generate(const GenerateOptions& options) {
   const auto tokenizer_path = options.tokenizer.empty() ? options.model : options.tokenizer;
   const auto tokenizer = Tokenizer::load(tokenizer_path);
   const auto texts = options.prompts.empty() ? read_prompts() : options.prompts;
-  auto model = pipeline::load_model(options.model, torch::kFloat);
+  const auto device = pipeline::choose_device(pipeline::device_of_name(options.device), "--device");
+  auto model = pipeline::load_model(options.model, pipeline::compute_dtype(device), device);
   pipeline::check_vocabulary(tokenizer, tokenizer_path, model->config(), options.model);
   std::vector<rollout::Prompt> prompts;
   for (const auto& text : texts) {
@@ -115,6 +118,7 @@ void add_generate_command(CLI::App& app, Action& action) {
   auto& rule = options->sampling.rule;
   command->add_option("--model", options->model, "HF folder, a run's checkpoint or a .gguf file")->required();
   command->add_option("--tokenizer", options->tokenizer, "folder or file; default: the model's own");
+  add_device_option(*command, options->device);
   command
       ->add_option("--prompt", options->prompts,
                    "text to continue, may be repeated; default: the lines of stdin")

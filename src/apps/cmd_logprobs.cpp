@@ -8,6 +8,7 @@
 #include "command_line.h"
 #include "commands.h"
 #include "json_lines.h"
+#include "r1/pipeline/device.h"
 #include "r1/pipeline/model_files.h"
 #include "r1/util/error.h"
 #include "r1/util/safetensors.h"
@@ -20,7 +21,7 @@ namespace {
 
 struct LogprobsOptions {
   std::filesystem::path model, logits;
-  std::string dtype = "float32";
+  std::string dtype = "float32", device = "cpu";
   bool cached = false;
   int64_t prefill = 1;
   double temperature = 1;
@@ -29,7 +30,7 @@ struct LogprobsOptions {
 // 9 digits bring a float32 back, 17 a float64.
 std::string row_of(const at::Tensor& logprobs, bool float64) {
   std::string row = "{\"logprobs\":[";
-  const auto values = logprobs.to(torch::kDouble).contiguous();
+  const auto values = logprobs.to(torch::kCPU, torch::kDouble).contiguous();
   for (int64_t i = 0; i < values.numel(); ++i) {
     const double value = values.data_ptr<double>()[i];
     if (!std::isfinite(value)) {
@@ -60,7 +61,9 @@ void save(const std::filesystem::path& file, const model::NamedTensors& tensors)
 
 int logprobs(const LogprobsOptions& options) {
   const bool float64 = options.dtype == "float64";
-  Scorer scorer(pipeline::load_model(options.model, float64 ? torch::kDouble : torch::kFloat), options.temperature);
+  const auto device = pipeline::choose_device(pipeline::device_of_name(options.device), "--device");
+  const auto dtype = float64 ? torch::kDouble : pipeline::compute_dtype(device);
+  Scorer scorer(pipeline::load_model(options.model, dtype, device), options.temperature);
   const auto& config = scorer.config();
   model::NamedTensors logits;
   answer_json_lines([&](const nlohmann::json& object) {
@@ -71,7 +74,7 @@ int logprobs(const LogprobsOptions& options) {
                       ", the model's context. Cut the sequence."));
     }
     if (!options.logits.empty()) {
-      logits.emplace_back(cat("logits.", logits.size() + 1), scorer.logits(ids).contiguous());
+      logits.emplace_back(cat("logits.", logits.size() + 1), scorer.logits(ids).to(torch::kCPU, float64 ? torch::kDouble : torch::kFloat).contiguous());
     }
     return row_of(options.cached ? scorer.cached(ids, options.prefill) : scorer.packed(ids), float64);
   });
@@ -86,9 +89,10 @@ void add_logprobs_command(CLI::App& app, Action& action) {
       app.add_subcommand("logprobs", "log-probabilities of token ids: JSON lines from stdin to stdout");
   const auto options = std::make_shared<LogprobsOptions>();
   command->add_option("--model", options->model, "HF folder, a run's checkpoint or a .gguf file")->required();
-  command->add_option("--dtype", options->dtype, "what the model computes in")
+  command->add_option("--dtype", options->dtype, "what the model computes in on a CPU; float64 also on a device")
       ->check(one_of({"float32", "float64"}))
       ->capture_default_str();
+  add_device_option(*command, options->device);
   command->add_flag("--cached", options->cached, "token by token with the KV cache, as when sampling");
   command->add_option("--prefill", options->prefill, "ids that --cached computes at once before the rest")
       ->check(from_to(1, 1e9))

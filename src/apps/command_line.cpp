@@ -59,6 +59,12 @@ CLI::Validator from_to(double low, double high) {
       accepted);
 }
 
+void add_device_option(CLI::App& command, std::string& device, const std::string& note) {
+  auto* option = command.add_option("--device", device, "auto takes a GPU where there is one; there a model computes in bf16" + note)
+                     ->check(one_of({"auto", "cpu", "cuda"}));
+  if (note.empty()) option->capture_default_str();
+}
+
 std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
   const auto chosen = app.get_subcommands();
   const CLI::App& command = chosen.empty() ? app : *chosen.front();

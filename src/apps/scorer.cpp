@@ -2,13 +2,17 @@
 
 #include <torch/torch.h>
 
+#include "r1/ops/devices.h"
+
 namespace r1::apps {
 
 using torch::Tensor;
 
 namespace {
 
-Tensor as_tensor(const std::vector<int32_t>& ids) { return torch::tensor(ids, torch::kInt).to(torch::kLong); }
+Tensor as_tensor(const std::vector<int32_t>& ids, at::Device device) {
+  return ops::to_device(torch::tensor(ids, torch::kInt).to(torch::kLong), device);
+}
 
 }  // namespace
 
@@ -23,21 +27,21 @@ Tensor Scorer::packed(const std::vector<int32_t>& ids) const {
   const torch::NoGradGuard no_grad;
   const auto rows = static_cast<int64_t>(ids.size()) - 1;  // the last id predicts nothing that is asked for
   if (rows < 1) return torch::empty({0}, model_->head_weight().options());
-  const Tensor tokens = as_tensor(ids);
+  const Tensor tokens = as_tensor(ids, model_->device());
   return std::get<0>(
       model_->logprobs(hidden(tokens.narrow(0, 0, rows)), tokens.narrow(0, 1, rows), inv_temperature_));
 }
 
 Tensor Scorer::logits(const std::vector<int32_t>& ids) const {
   const torch::NoGradGuard no_grad;
-  return model_->logits(hidden(as_tensor(ids)));
+  return model_->logits(hidden(as_tensor(ids, model_->device())));
 }
 
 Tensor Scorer::cached(const std::vector<int32_t>& ids, int64_t prefill) {
   const torch::NoGradGuard no_grad;
   const auto rows = static_cast<int64_t>(ids.size()) - 1;
   if (rows < 1) return torch::empty({0}, model_->head_weight().options());
-  const Tensor tokens = as_tensor(ids);
+  const Tensor tokens = as_tensor(ids, model_->device());
   const int64_t needed = (rows + ops::page_tokens() - 1) / ops::page_tokens();
   if (!cache_ || cache_->num_free() < needed) {
     cache_.reset();

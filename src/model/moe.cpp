@@ -12,8 +12,9 @@ using torch::Tensor;
 GateImpl::GateImpl(const ModelConfig& c, at::TensorOptions options) {
   weight = register_parameter("weight", torch::zeros({c.n_routed_experts, c.hidden_size}, options));
   if (c.has_correction_bias()) {
-    e_score_correction_bias =
-        register_buffer("e_score_correction_bias", torch::zeros({c.n_routed_experts}, options));
+    const bool wide = c10::typeMetaToScalarType(options.dtype()) == torch::kDouble;
+    e_score_correction_bias = register_buffer(
+        "e_score_correction_bias", torch::zeros({c.n_routed_experts}, options.dtype(wide ? torch::kDouble : torch::kFloat)));
   }
 }
 
@@ -38,15 +39,30 @@ MoeImpl::MoeImpl(const ModelConfig& c, int64_t expert_layer_, at::TensorOptions 
     shared_experts = register_module(
         "shared_experts", Mlp(c.hidden_size, c.n_shared_experts * c.moe_intermediate_size, false, options));
   }
+  if (!options.device().is_cpu()) stack_experts();
 }
+
+std::vector<ops::ExpertWeights> MoeImpl::matrices() {
+  std::vector<ops::ExpertWeights> all;
+  all.reserve(experts.size());
+  for (auto& e : experts) {
+    all.push_back({e->gate_proj->weight, e->up_proj->weight, e->down_proj->weight, &e->gate_proj->packed,
+                   &e->up_proj->packed, &e->down_proj->packed});
+  }
+  return all;
+}
+
+void MoeImpl::stack_experts() { ops::stack_experts(matrices()); }
 
 Tensor MoeImpl::forward(const Tensor& x_NC, const BlockPass& pass) {
   auto* routing = pass.routing.get();
   const auto at = static_cast<size_t>(expert_layer);
   const auto chosen =
       routing != nullptr && !routing->chosen_experts.empty() ? routing->chosen_experts.at(at) : Tensor();
-  const auto routes =
-      ops::moe_gate(ops::linear(x_NC, gate->weight), gate->e_score_correction_bias, rule, chosen);
+  // Scores in bf16 would tie: a device's gate multiplies in float32.
+  const auto dtype = x_NC.scalar_type() == torch::kDouble ? torch::kDouble : torch::kFloat;
+  const auto logits_NE = ops::linear(x_NC.to(dtype), gate->weight.to(dtype));
+  const auto routes = ops::moe_gate(logits_NE, gate->e_score_correction_bias, rule, chosen);
   auto weights_NK = routes.weights_NK;
   if (routing != nullptr) {
     if (routing->experts.size() <= at) routing->experts.resize(at + 1);
@@ -55,17 +71,11 @@ Tensor MoeImpl::forward(const Tensor& x_NC, const BlockPass& pass) {
       TORCH_CHECK(pass.layout != nullptr, "the balance loss is of packed sequences");
       const auto balance = ops::sequence_balance(routes.shares_NE, routes.experts_NK, *pass.layout);
       if (routing->balance.size() <= at) routing->balance.resize(at + 1);
-      routing->balance[at] = balance.item<double>();
+      routing->balance[at] = balance.detach();
       weights_NK = ops::attach_loss(weights_NK, balance * routing->balance_weight);
     }
   }
-  std::vector<ops::ExpertWeights> matrices;
-  matrices.reserve(experts.size());
-  for (auto& e : experts) {
-    matrices.push_back({e->gate_proj->weight, e->up_proj->weight, e->down_proj->weight, &e->gate_proj->packed,
-                        &e->up_proj->packed, &e->down_proj->packed});
-  }
-  const auto routed_NC = ops::expert_mlp(x_NC, routes.experts_NK, weights_NK, matrices);
+  const auto routed_NC = ops::expert_mlp(x_NC, routes.experts_NK, weights_NK, matrices());
   return shared_experts.is_empty() ? routed_NC : routed_NC + shared_experts->forward(x_NC);
 }
 

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "checkpointed_block.h"
+#include "r1/ops/devices.h"
 #include "r1/ops/ops.h"
 #include "r1/util/error.h"
 #include "r1/util/strings.h"
@@ -13,7 +14,7 @@ namespace r1::model {
 using torch::Tensor;
 
 TransformerImpl::TransformerImpl(ModelConfig config, at::TensorOptions options)
-    : config_(std::move(config)), options_(options) {
+    : config_(std::move(config)) {
   config_.validate("model");
   auto backbone = register_module("model", std::make_shared<torch::nn::Module>());
   auto embed = backbone->register_module("embed_tokens", std::make_shared<torch::nn::Module>());
@@ -38,9 +39,9 @@ void TransformerImpl::grow_rope(int64_t positions) {
               config_.max_positions);
   if (cos_PD2_.defined() && cos_PD2_.size(0) >= positions) return;
   const int64_t size = std::min(config_.max_positions, std::max<int64_t>(512, 2 * positions));
-  const auto table = rope_table(config_, size, c10::typeMetaToScalarType(options_.dtype()));
-  cos_PD2_ = table.cos_PD2.to(options_.device());
-  sin_PD2_ = table.sin_PD2.to(options_.device());
+  const auto table = rope_table(config_, size, embed_weight_.scalar_type() == torch::kDouble ? torch::kDouble : torch::kFloat);
+  cos_PD2_ = ops::to_device(table.cos_PD2, device());
+  sin_PD2_ = ops::to_device(table.sin_PD2, device());
 }
 
 Tensor TransformerImpl::run_blocks(Tensor x_NC, BlockPass pass) {
@@ -57,13 +58,13 @@ Tensor TransformerImpl::hidden(const Tensor& tokens_N, const ops::PackedLayout& 
   for (const auto& s : layout.segments) longest = std::max(longest, s.first_position + s.num_rows);
   grow_rope(longest);
   BlockPass pass;
-  pass.positions_N = layout.positions_N.to(options_.device());
+  pass.positions_N = ops::to_device(layout.positions_N, device());
   pass.layout = std::make_shared<const ops::PackedLayout>(layout);  // a recomputed block attends again
   pass.attend = [kept = pass.layout, scale = config_.attention_scale()](int64_t, const Tensor& q, const Tensor& k, const Tensor& v) {
     return ops::attention(q, k, v, *kept, scale);
   };
   pass.routing = routing;
-  return run_blocks(ops::embedding(tokens_N, embed_weight_), std::move(pass));
+  return run_blocks(ops::embedding(ops::to_device(tokens_N, device()), embed_weight_), std::move(pass));
 }
 
 Tensor TransformerImpl::hidden_cached(const Tensor& tokens_N, KvCache& cache, const std::vector<ops::CacheRun>& runs,
@@ -78,12 +79,12 @@ Tensor TransformerImpl::hidden_cached(const Tensor& tokens_N, KvCache& cache, co
   }
   grow_rope(longest);
   BlockPass pass;
-  pass.positions_N = positions_N.to(options_.device());
+  pass.positions_N = ops::to_device(positions_N, device());
   pass.attend = [&, scale = config_.attention_scale()](int64_t layer, const Tensor& q, const Tensor& k, const Tensor& v) {
     return ops::cached_attention(q, k, v, cache.layer(layer), runs, scale);
   };
   pass.routing = routing;
-  return run_blocks(ops::embedding(tokens_N, embed_weight_), std::move(pass));
+  return run_blocks(ops::embedding(ops::to_device(tokens_N, device()), embed_weight_), std::move(pass));
 }
 
 Tensor TransformerImpl::logits(const Tensor& hidden_MC) {
@@ -119,6 +120,17 @@ void TransformerImpl::copy_from(const TransformerImpl& other) {
   const auto to = named_tensors();
   TORCH_CHECK(from.size() == to.size(), "copy_from: ", from.size(), " tensors into ", to.size());
   for (size_t i = 0; i < to.size(); ++i) to[i].second.copy_(from[i].second);
+}
+
+void TransformerImpl::place(at::Device device, at::ScalarType dtype) {
+  const torch::NoGradGuard no_grad;
+  for (auto& parameter : parameters()) parameter.set_data(parameter.detach().to(device, dtype));
+  for (auto& buffer : buffers()) buffer.set_data(buffer.to(device));
+  if (ops::on_device(embed_weight_)) {
+    for (auto& layer : expert_layers_) layer->stack_experts();
+  }
+  cos_PD2_ = sin_PD2_ = Tensor();
+  release_packed();
 }
 
 void TransformerImpl::release_packed() {

@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include "device.h"
 #include "kernels/attention/attention.h"
 #include "kernels/gemm/gemm.h"
 #include "reference.h"
@@ -118,6 +119,7 @@ const kernels::PackedMatrix& PackedWeight::of(const Tensor& w_OC) {
 }
 
 Tensor PackedWeight::linear(const Tensor& x_NC, const Tensor& w_OC, const Tensor& bias_O) {
+  if (device::on_device(x_NC)) return device::linear(x_NC, w_OC, bias_O);
   if (!on_cpu_float32(x_NC)) return ref::linear(x_NC, w_OC, bias_O);
   const int64_t N = x_NC.size(0), C = w_OC.size(1), O = w_OC.size(0);
   const auto& packed = of(w_OC);

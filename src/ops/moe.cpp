@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include "device.h"
 #include "kernels/moe/experts.h"
 #include "kernels/moe/gate.h"
 #include "reference.h"
@@ -141,11 +142,13 @@ Routes moe_gate(const Tensor& logits_NE, const Tensor& bias_E, const GateRule& r
                   rule.experts_per_token <= rule.num_experts / rule.num_groups * rule.groups_kept,
               "moe_gate: ", rule.experts_per_token, " experts of ", rule.groups_kept, " of ", rule.num_groups,
               " groups of ", rule.num_experts);
+  const bool on_device = device::on_device(logits_NE);
   if (chosen_NK.defined()) {
-    check_experts(chosen_NK, rule.num_experts);
+    if (!on_device) check_experts(chosen_NK, rule.num_experts);
     TORCH_CHECK(chosen_NK.size(0) == logits_NE.size(0) && chosen_NK.size(1) == rule.experts_per_token,
                 "moe_gate: chosen experts are ", chosen_NK.sizes(), " for ", logits_NE.size(0), " rows");
   }
+  if (on_device) return device::moe_gate(logits_NE, bias_E, rule, chosen_NK);
   if (!on_cpu_float32(logits_NE)) return ref::moe_gate(logits_NE, bias_E, rule, chosen_NK);
   auto call = c10::make_intrusive<GateCall>();
   call->shape = shape_of(rule);
@@ -162,6 +165,7 @@ Tensor expert_mlp(const Tensor& x_NC, const Tensor& experts_NK, const Tensor& we
                   experts_NK.size(0) == x_NC.size(0),
               "expert_mlp: x is ", x_NC.sizes(), ", experts are ", experts_NK.sizes(), ", weights ",
               weights_NK.sizes());
+  if (device::on_device(x_NC)) return device::expert_mlp(x_NC, experts_NK, weights_NK, experts);
   check_experts(experts_NK, E);
   if (!on_cpu_float32(x_NC)) return ref::expert_mlp(x_NC, experts_NK, weights_NK, experts);
   auto plan = c10::make_intrusive<ExpertsPlan>();
@@ -234,6 +238,10 @@ Tensor sequence_balance(const Tensor& shares_NE, const Tensor& experts_NK, const
 Tensor attach_loss(const Tensor& x, const Tensor& loss) { return AttachLoss::apply(x, loss); }
 
 Tensor expert_counts(const Tensor& experts_NK, int64_t num_experts) {
+  if (experts_NK.is_cuda()) {  // bincount would wait for the device
+    const auto flat = experts_NK.reshape({-1});
+    return torch::zeros({num_experts}, flat.options()).scatter_add_(0, flat, torch::ones_like(flat));
+  }
   return torch::bincount(experts_NK.reshape({-1}), {}, num_experts);
 }
 

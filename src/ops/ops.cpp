@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include "device.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/parallel.h"
 #include "kernels/rows/rows.h"
@@ -245,6 +246,7 @@ struct LinearLogprobFunction : Function<LinearLogprobFunction> {
 Tensor linear(const Tensor& x_NC, const Tensor& w_OC, const Tensor& bias_O) {
   TORCH_CHECK(x_NC.dim() == 2 && w_OC.dim() == 2 && x_NC.size(1) == w_OC.size(1), "linear: x must be [N, C] and w [O, C], got ",
               x_NC.sizes(), " and ", w_OC.sizes());
+  if (device::on_device(x_NC)) return device::linear(x_NC, w_OC, bias_O);
   if (!on_cpu_float32(x_NC)) return ref::linear(x_NC, w_OC, bias_O);
   return LinearFunction::apply(x_NC.contiguous(), w_OC.contiguous(),
                                bias_O.defined() ? std::optional<Tensor>(bias_O) : std::nullopt);
@@ -252,16 +254,19 @@ Tensor linear(const Tensor& x_NC, const Tensor& w_OC, const Tensor& bias_O) {
 
 Tensor rms_norm(const Tensor& x, const Tensor& w_C, double eps) {
   TORCH_CHECK(x.size(-1) == w_C.numel(), "rms_norm: last dimension of x is ", x.size(-1), ", w has ", w_C.numel());
+  if (device::on_device(x)) return device::rms_norm(x, w_C, eps);
   if (!on_cpu_float32(x)) return ref::rms_norm(x, w_C, eps);
   return RmsNormFunction::apply(x.contiguous(), w_C, eps);
 }
 
 Tensor silu_mul(const Tensor& gate, const Tensor& up) {
+  if (device::on_device(gate)) return device::silu_mul(gate, up);
   if (!on_cpu_float32(gate)) return ref::silu_mul(gate, up);
   return SiluMulFunction::apply(gate.contiguous(), up.contiguous());
 }
 
 Tensor rope(const Tensor& x_NHD, const Tensor& positions_N, const Tensor& cos_PD2, const Tensor& sin_PD2) {
+  if (device::on_device(x_NHD)) return device::rope(x_NHD, positions_N, cos_PD2, sin_PD2);
   if (!on_cpu_float32(x_NHD)) return ref::rope(x_NHD, positions_N, cos_PD2, sin_PD2);
   return RopeFunction::apply(x_NHD.contiguous(), positions_N, cos_PD2, sin_PD2);
 }
@@ -274,6 +279,7 @@ Tensor head_product(const Tensor& x_NHI, const Tensor& w_HIO) {
 }
 
 Tensor embedding(const Tensor& tokens_N, const Tensor& w_VC) {
+  if (device::on_device(w_VC)) return device::embedding(tokens_N, w_VC);
   if (!on_cpu_float32(w_VC)) return ref::embedding(tokens_N, w_VC);
   return EmbeddingFunction::apply(tokens_N, w_VC);
 }
@@ -281,6 +287,7 @@ Tensor embedding(const Tensor& tokens_N, const Tensor& w_VC) {
 std::tuple<Tensor, Tensor> linear_logprob(const Tensor& h_NC, const Tensor& w_VC, const Tensor& targets_N,
                                           double inv_temperature, int64_t chunk_rows) {
   TORCH_CHECK(h_NC.size(0) == targets_N.size(0), "linear_logprob: ", h_NC.size(0), " rows, ", targets_N.size(0), " targets");
+  if (device::on_device(h_NC)) return device::linear_logprob(h_NC, w_VC, targets_N, inv_temperature);
   if (!on_cpu_float32(h_NC)) return ref::linear_logprob(h_NC, w_VC, targets_N, inv_temperature);
   const auto out = LinearLogprobFunction::apply(h_NC.contiguous(), w_VC, targets_N.contiguous(), inv_temperature, chunk_rows);
   return {out[0], out[1]};

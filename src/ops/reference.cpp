@@ -19,7 +19,7 @@ Tensor rope(const Tensor& x_NHD, const Tensor& positions_N, const Tensor& cos_PD
   const auto cos = cos_PD2.index_select(0, positions_N).unsqueeze(1);
   const auto sin = sin_PD2.index_select(0, positions_N).unsqueeze(1);
   const auto halves = x_NHD.chunk(2, -1);
-  return torch::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1);
+  return torch::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1).to(x_NHD.scalar_type());
 }
 
 Tensor attention(const Tensor& q_NHD, const Tensor& k_NhD, const Tensor& v_NhD, const PackedLayout& layout,
@@ -66,7 +66,7 @@ Routes moe_gate(const Tensor& logits_NE, const Tensor& bias_E, const GateRule& r
     if (rule.groups_kept < G) {
       const auto grouped = biased.view({N, G, width});
       const auto top = std::get<0>(grouped.topk(rule.group_by_top_two ? 2 : 1, -1)).sum(-1);
-      const auto kept = torch::zeros({N, G}, torch::kBool).scatter(1, first(top, rule.groups_kept), true);
+      const auto kept = torch::zeros({N, G}, biased.options().dtype(torch::kBool)).scatter(1, first(top, rule.groups_kept), true);
       biased = grouped.masked_fill(~kept.unsqueeze(-1), -std::numeric_limits<double>::infinity()).view({N, rule.num_experts});
     }
     experts_NK = first(biased, rule.experts_per_token);
@@ -87,7 +87,7 @@ Tensor expert_mlp(const Tensor& x_NC, const Tensor& experts_NK, const Tensor& we
     const auto x = x_NC.index_select(0, rows);
     const auto out = ref::linear(ref::silu_mul(ref::linear(x, m.gate_FC, {}), ref::linear(x, m.up_FC, {})), m.down_CF, {});
     const auto w = weights_NK.index({rows, chosen.select(1, 1)}).unsqueeze(-1);
-    y_NC = y_NC.index_add(0, rows, w * out);
+    y_NC = y_NC.index_add(0, rows, (w * out).to(y_NC.scalar_type()));
   }
   return y_NC;
 }

@@ -3,10 +3,13 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "kernels/parallel.h"
 #include "r1/algo/grpo_loss.h"
 #include "r1/model/transformer.h"
+#include "r1/ops/devices.h"
+#include "r1/pipeline/device.h"
 #include "r1/rollout/engine.h"
 #include "r1/train/batch.h"
 #include "r1/train/optimizer.h"
@@ -26,6 +29,7 @@ struct BenchConfig {
   int64_t prompts = 8, completions = 8, completion_tokens = 8;
   double kl_coef = 0.001;
   int64_t micro_batch_tokens = 1024, repeats = 3, warmup = 1, threads = 0;
+  at::Device device = at::kCPU;
 
   static BenchConfig load(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
     BenchConfig c;
@@ -47,17 +51,20 @@ struct BenchConfig {
     node.read("warmup", c.warmup, at_least<int64_t>(0));
     node.read("threads", c.threads, at_least<int64_t>(0));
     node.read("kl_coef", c.kl_coef, at_least(0.0));
+    c.device = choose_device(read_device(node), node.where("device"));
     node.reject_unknown_keys();
     return c;
   }
 
-  model::Transformer make_model() const {
+  // To be trained: in float32, from which the optimizer makes what a device computes with.
+  model::Transformer make_model(bool trained) const {
     model::Transformer m(model);
     if (model_path.empty()) {
       m->initialize(1);
     } else {
       m->load_weights(*model::open_weights(model_path));
     }
+    if (!device.is_cpu()) m->place(device, trained ? at::kFloat : compute_dtype(device));
     return m;
   }
 };
@@ -77,6 +84,7 @@ nlohmann::json timed(const BenchConfig& c, const std::string& name, int64_t toke
   for (int64_t i = 0; i < c.warmup + c.repeats; ++i) {
     const double start_s = monotonic_s();
     fn(i);
+    ops::synchronize(c.device);  // sync: the clock wants all of it
     if (i >= c.warmup) seconds.push_back(monotonic_s() - start_s);
   }
   auto sorted = seconds;
@@ -90,6 +98,7 @@ nlohmann::json timed(const BenchConfig& c, const std::string& name, int64_t toke
           {"gflop", flop / 1e9},
           {"gflops_per_s", flop / median / 1e9},
           {"parameters", c.model.num_parameters()},
+          {"device", describe_device(c.device)},
           {"threads", kernels::num_threads()}};
 }
 
@@ -100,14 +109,16 @@ double body_flop(const model::ModelConfig& m) {
 double head_flop(const model::ModelConfig& m) { return 2.0 * static_cast<double>(m.vocab_size * m.hidden_size); }
 
 nlohmann::json bench_text(const BenchConfig& c, bool train_step) {
-  auto model = c.make_model();
-  train::AdamW optimizer(train::trainable_parameters(model), {});
+  auto model = c.make_model(train_step);
+  std::optional<train::AdamW> optimizer;
+  if (train_step) optimizer.emplace(train::trainable_parameters(model), train::AdamWConfig{});
   std::vector<train::TokenTree> trees;
   for (int64_t r = 0; r < c.rows; ++r) {
     auto tokens = random_tokens(c.tokens_per_row, c.model.vocab_size, static_cast<uint32_t>(r));
     trees.push_back({{tokens[0]}, {std::vector<int32_t>(tokens.begin() + 1, tokens.end())}});
   }
-  const auto batches = train::pack_micro_batches(trees, c.micro_batch_tokens);
+  auto batches = train::pack_micro_batches(trees, c.micro_batch_tokens);
+  for (auto& b : batches) b = b.to(c.device);
   const int64_t tokens = c.rows * c.tokens_per_row;
   const double flop = (body_flop(c.model) + head_flop(c.model)) * static_cast<double>(tokens);
   if (!train_step) {
@@ -119,12 +130,12 @@ nlohmann::json bench_text(const BenchConfig& c, bool train_step) {
     });
   }
   return timed(c, "train", tokens, 3 * flop, [&](int64_t) {
-    optimizer.zero_grad();
+    optimizer->zero_grad();
     for (const auto& b : batches) {
       const auto hidden = ops::embedding(b.rows_M, model->hidden(b.tokens_N, b.layout));
       (-std::get<0>(model->logprobs(hidden, b.targets_M, 1.0)).sum() / static_cast<double>(tokens)).backward();
     }
-    optimizer.step(1e-5);
+    optimizer->step(1e-5);
   });
 }
 
@@ -144,7 +155,7 @@ rollout::SamplingConfig full_length(int64_t tokens) {
 }
 
 nlohmann::json bench_rollout(const BenchConfig& c) {
-  auto model = c.make_model();
+  auto model = c.make_model(false);
   rollout::Engine engine(model, Tokenizer::characters("0", {}), {.max_batch = c.max_batch});
   const auto prompts = random_prompts(c, c.sequences);
   const int64_t tokens = c.sequences * c.new_tokens;
@@ -156,13 +167,13 @@ nlohmann::json bench_rollout(const BenchConfig& c) {
 }
 
 nlohmann::json bench_grpo(const BenchConfig& c) {
-  auto model = c.make_model();
+  auto model = c.make_model(true);
+  train::AdamW optimizer(train::trainable_parameters(model), {});
   model::Transformer reference{nullptr};
   if (c.kl_coef > 0) {
-    reference = model::Transformer(c.model);
+    reference = model::Transformer(c.model, model->head_weight().options().requires_grad(false));
     reference->copy_from(*model);
   }
-  train::AdamW optimizer(train::trainable_parameters(model), {});
   rollout::Engine engine(model, Tokenizer::characters("0", {}), {.max_batch = c.max_batch});
   const auto prompts = random_prompts(c, c.prompts);
   algo::GrpoLossConfig loss_config;
@@ -173,7 +184,12 @@ nlohmann::json bench_grpo(const BenchConfig& c) {
   double rollout_s = 0, reference_s = 0, update_s = 0;
   auto result = timed(c, "grpo", tokens, once * (c.kl_coef > 0 ? 5 : 4), [&](int64_t step) {
     double at = monotonic_s();
-    const auto lap = [&at](double& sum) { const double now = monotonic_s(); sum += now - at; at = now; };
+    const auto lap = [&](double& sum) {
+      ops::synchronize(c.device);  // sync: the parts are timed apart
+      const double now = monotonic_s();
+      sum += now - at;
+      at = now;
+    };
     const auto groups = engine.sample(prompts, c.completions, full_length(c.completion_tokens), {1, 0, static_cast<uint32_t>(step)});
     lap(rollout_s);
     std::vector<train::TokenTree> trees;
@@ -183,19 +199,20 @@ nlohmann::json bench_grpo(const BenchConfig& c) {
       trees.push_back(std::move(tree));
     }
     optimizer.zero_grad();
-    for (const auto& b : train::pack_micro_batches(trees, c.micro_batch_tokens)) {
+    for (const auto& packed : train::pack_micro_batches(trees, c.micro_batch_tokens)) {
+      const auto b = packed.to(c.device);
       algo::GrpoBatch terms;
       terms.num_sequences = static_cast<int64_t>(b.members.size());
       terms.sequence_N = b.sequence_M;
-      terms.mask_N = torch::ones({b.targets_M.size(0)}, torch::kBool);
+      terms.mask_N = torch::ones({b.targets_M.size(0)}, b.targets_M.options().dtype(torch::kBool));
       std::vector<float> recorded, advantages;
       for (const auto& [tree, index] : b.members) {
         const auto& logprobs = groups[tree].completions[index].rollout_logprobs;
         recorded.insert(recorded.end(), logprobs.begin(), logprobs.end());
         advantages.push_back(index % 2 == 0 ? 1.0f : -1.0f);
       }
-      terms.rollout_logprobs_N = torch::tensor(recorded);
-      terms.advantages_M = torch::tensor(advantages);
+      terms.rollout_logprobs_N = ops::to_device(torch::tensor(recorded), c.device);
+      terms.advantages_M = ops::to_device(torch::tensor(advantages), c.device);
       const auto score = [&](model::Transformer& m) {
         return std::get<0>(m->logprobs(ops::embedding(b.rows_M, m->hidden(b.tokens_N, b.layout)), b.targets_M, 1.0));
       };

@@ -105,8 +105,9 @@ train::EvalResult evaluate_model(const EvaluationRequest& request, const train::
   }
   const auto source = model::open_weights(request.model);
   check_vocabulary(task.tokenizer, task.tokenizer_path, source->config(), request.model);
-  model::Transformer model(source->config());
-  model->load_weights(*source);
+  const auto choice = request.device ? *request.device : request.config ? request.config->device : DeviceChoice::kAuto;
+  const auto device = choose_device(choice, request.device || !request.config ? "--device" : request.config->source.where("device"));
+  auto model = load_model(request.model, compute_dtype(device), device);
   rollout::Engine engine(model, task.tokenizer, task.engine);
   return train::evaluate(engine, task.tokenizer, task.reward, task.problems, count, task.eval.samples,
                          sampling, {request.seed.value_or(task.seed), stage_id("eval"), 0}, listener);

@@ -41,11 +41,11 @@ bool is_same_or_inside(const fs::path& inner, const fs::path& outer) {
 
 }  // namespace
 
-model::Transformer load_model(const fs::path& path, at::ScalarType dtype) {
+model::Transformer load_model(const fs::path& path, at::ScalarType dtype, at::Device device) {
   const torch::NoGradGuard no_grad;
   const auto source = model::open_weights(path);
   model::check_weights(*source, source->config());  // before memory is taken
-  model::Transformer model(source->config(), torch::TensorOptions().dtype(dtype));
+  model::Transformer model(source->config(), torch::TensorOptions(device).dtype(dtype));
   model->load_weights(*source);
   model->eval();
   return model;

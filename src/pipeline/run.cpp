@@ -164,7 +164,8 @@ std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const RunDirec
   std::optional<train::PreferenceModel> preference;
   if (grpo.preference) {
     const auto judge = std::find_if(config.stages.begin(), config.stages.end(), [&](const auto& e) { return e.name == grpo.preference->stage; });
-    preference = train::PreferenceModel::load(judge->model.config, train::CheckpointReader(last_checkpoint(directory, judge->name)));
+    preference = train::PreferenceModel::load(judge->model.config, train::CheckpointReader(last_checkpoint(directory, judge->name)),
+                                              at::TensorOptions(context.model->device()).dtype(compute_dtype(context.model->device())));
   }
   return std::make_unique<train::GrpoStage>(context, grpo, Reward(*entry.reward), *data.problems, std::move(preference));
 }
@@ -178,6 +179,14 @@ void load_start(const RunConfig& config, const RunDirectory& directory, const St
   } else {
     model->load_weights(*model::open_weights(entry.model.path));
   }
+}
+
+// Where the stage's optimizer is to keep float32 masters, it makes the bf16 copies itself.
+void place(model::Transformer& model, at::Device device, const StageEntry& entry) {
+  if (device.is_cpu()) return;
+  const auto output = entry.output();
+  const bool trains = output == StageEntry::Output::kWeights || output == StageEntry::Output::kRewardModel;
+  model->place(device, trains ? at::kFloat : compute_dtype(device));
 }
 
 bool contains(const std::vector<std::string>& names, const std::string& name) {
@@ -221,6 +230,8 @@ void run_stages(const RunConfig& config, const RunData& data, const RunDirectory
     kernels::set_num_threads(static_cast<int>(config.threads));
   }
   set_log_file(directory.path() / "log.txt");
+  const auto device = choose_device(config.device, config.source.where("device"));
+  log_info(cat("device: ", describe_device(device)));
   const auto plan = describe_plan(config);
   std::printf("%s\n", plan.c_str());
   std::fflush(stdout);
@@ -246,6 +257,7 @@ void run_stages(const RunConfig& config, const RunData& data, const RunDirectory
     const double load_start_s = monotonic_s();
     model::Transformer model(entry.model.config);
     load_start(config, directory, entry, model);
+    place(model, device, entry);
     train::StageContext context{entry.name, directory.path(), config.seed, model, tokenizer, true};
     const auto stage = make_stage(config, directory, entry, context, data);
     train::Usage loaded;

@@ -304,6 +304,7 @@ RunConfig RunConfig::load(const std::filesystem::path& file, const std::vector<s
   node.read("seed", seed, at_least<int64_t>(0));
   c.seed = static_cast<uint64_t>(seed);
   node.read("threads", c.threads, between<int64_t>(0, 1024));
+  c.device = read_device(node);
   if (!node.has("model")) node.reject("model", "a section with path, or with the shape of a new model", "See configs/tiny/r1_zero.yaml.");
   c.base = parse_model(node.child("model"), purpose);
   parse_tokenizer(node.child("tokenizer"), c);

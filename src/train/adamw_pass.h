@@ -5,8 +5,13 @@
 // compiled with the flags that its loops need.
 namespace r1::train {
 
+struct AdamWConfig;
+
 /// What is the same for all elements of one update.
 struct AdamWScalars {
+  /// Of update number `step`, from 1; gradient_scale 1.
+  static AdamWScalars of(const AdamWConfig& config, double lr, int64_t step);
+
   float beta1, one_minus_beta1;
   float beta2, one_minus_beta2;
   float keep;            ///< 1 - lr * weight_decay

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "r1/ops/devices.h"
+
 namespace r1::train {
 namespace {
 
@@ -70,6 +72,14 @@ class Packer {
 };
 
 }  // namespace
+
+PackedBatch PackedBatch::to(at::Device device) const {
+  PackedBatch there = *this;
+  for (auto* x : {&there.tokens_N, &there.layout.positions_N, &there.rows_M, &there.targets_M, &there.sequence_M}) {
+    *x = ops::to_device(*x, device);
+  }
+  return there;
+}
 
 std::vector<PackedBatch> pack_micro_batches(const std::vector<TokenTree>& trees, int64_t max_tokens, bool share_prompts) {
   Packer packer(max_tokens, share_prompts);

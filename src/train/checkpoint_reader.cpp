@@ -76,7 +76,9 @@ std::string describe(at::ScalarType dtype, at::IntArrayRef shape) { return cat(d
 void check_same(const fs::path& file, const at::Tensor& saved, const std::string& name,
                 const at::Tensor& destination) {
   TORCH_CHECK(destination.defined(), "checkpoint: the destination of '", name, "' is undefined");
-  if (saved.sizes() == destination.sizes() && saved.scalar_type() == destination.scalar_type()) return;
+  // A checkpoint holds float32 weights; a model on a device computes with bf16 copies of them.
+  const bool copy = saved.scalar_type() == at::kFloat && destination.scalar_type() == at::kBFloat16;
+  if (saved.sizes() == destination.sizes() && (copy || saved.scalar_type() == destination.scalar_type())) return;
   throw Error(cat(file.string(), ": tensor '", name, "' is ", describe(saved.scalar_type(), saved.sizes()),
                   " in the checkpoint; expected: ", describe(destination.scalar_type(), destination.sizes()),
                   ".\n  The config describes another model or dtype than the one that was saved; resume with "

@@ -25,8 +25,10 @@ ExpertConfig ExpertConfig::parse(ConfigNode node, ExpertConfig c) {
 
 ExpertBalance::ExpertBalance(model::Transformer model, ExpertConfig config)
     : model_(std::move(model)), config_(config) {
+  const torch::TensorOptions there(model_->device());
+  balance_ = torch::zeros({}, there.dtype(torch::kDouble));
   for (const auto& layer : model_->expert_layers()) {
-    counts_.push_back(torch::zeros({layer->rule.num_experts}, torch::kLong));
+    counts_.push_back(torch::zeros({layer->rule.num_experts}, there.dtype(torch::kLong)));
     step_counts_.push_back(torch::zeros_like(counts_.back()));
   }
 }
@@ -43,7 +45,7 @@ void ExpertBalance::add(const model::RoutingPtr& routing) {
   if (!routing) return;
   for (size_t l = 0; l < counts_.size(); ++l)
     step_counts_[l] += ops::expert_counts(routing->experts[l], counts_[l].size(0));
-  for (const double b : routing->balance) balance_ += b * routing->balance_weight;
+  for (const auto& b : routing->balance) balance_ += b.to(torch::kDouble) * routing->balance_weight;
 }
 
 void ExpertBalance::update_biases() {
@@ -64,8 +66,8 @@ void ExpertBalance::report(std::vector<std::pair<std::string, double>>& metrics)
   double busiest = 0, bias = 0;
   std::vector<std::pair<std::string, double>> listed;
   for (size_t l = 0; l < counts_.size(); ++l) {
-    const auto load = counts_[l].to(torch::kDouble) /
-                      std::max(1.0, counts_[l].sum().item<double>() / static_cast<double>(E));
+    const auto counts = counts_[l].cpu();  // sync: figures are for the host
+    const auto load = counts.to(torch::kDouble) / std::max(1.0, counts.sum().item<double>() / static_cast<double>(E));
     const auto layer = cat("expert_load_layer", first_layer + static_cast<int64_t>(l));
     listed.emplace_back(cat(layer, "_max"), load.max().item<double>());
     busiest = std::max(busiest, listed.back().second);
@@ -78,9 +80,9 @@ void ExpertBalance::report(std::vector<std::pair<std::string, double>>& metrics)
   }
   metrics.emplace_back("expert_load_max", busiest);
   metrics.emplace_back("expert_bias_max", bias);
-  metrics.emplace_back("balance_loss", balance_);
+  metrics.emplace_back("balance_loss", balance_.item<double>());
   metrics.insert(metrics.end(), listed.begin(), listed.end());
-  balance_ = 0;
+  balance_.zero_();
 }
 
 }  // namespace r1::train

@@ -7,6 +7,7 @@
 
 #include "r1/algo/dynamic_sampling.h"
 #include "r1/algo/overlong.h"
+#include "r1/ops/devices.h"
 #include "r1/train/batch.h"
 #include "r1/train/routes.h"
 #include "r1/util/error.h"
@@ -39,7 +40,7 @@ GrpoStage::GrpoStage(StageContext context, GrpoStageConfig config, Reward reward
   context_.model->activation_checkpointing = config_.update.activation_checkpointing;
   engine_->record_routes = !context_.model->expert_layers().empty();
   if (config_.loss.kl_coef > 0) {
-    reference_ = model::Transformer(context_.model->config());
+    reference_ = model::Transformer(context_.model->config(), context_.model->head_weight().options().requires_grad(false));
     for (auto& p : reference_->parameters()) p.requires_grad_(false);
     replace_reference();
   }
@@ -192,12 +193,16 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
     trees.push_back(std::move(tree));
     sampled.push_back(&s.group);
   }
-  int64_t routes = 0, differing_routes = 0;
+  int64_t routes = 0;
   const double inv_temperature = 1 / config_.sampling.rule.temperature;
   optimizer_.zero_grad();
   algo::GrpoStats stats;
-  double loss_sum = 0, entropy_sum = 0;
-  for (const auto& batch : pack_micro_batches(trees, config_.update.micro_batch_tokens, config_.share_prompts)) {
+  const auto device = context_.model->device();
+  const auto there = [&](const Tensor& x) { return ops::to_device(x, device); };
+  auto differing_routes = torch::zeros({}, torch::TensorOptions(device).dtype(torch::kLong));
+  auto sums_2 = torch::zeros({2}, torch::TensorOptions(device).dtype(torch::kDouble));  // loss, entropy
+  for (const auto& packed : pack_micro_batches(trees, config_.update.micro_batch_tokens, config_.share_prompts)) {
+    const auto batch = packed.to(device);
     algo::GrpoBatch terms;
     terms.num_sequences = static_cast<int64_t>(batch.members.size());
     terms.sequence_N = batch.sequence_M;
@@ -210,12 +215,12 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
       advantages.push_back(static_cast<float>(s.advantages[index]));
       truncated.push_back(completion.finish == rollout::Finish::kLength ? 1 : 0);
     }
-    terms.rollout_logprobs_N = torch::tensor(recorded);
+    terms.rollout_logprobs_N = there(torch::tensor(recorded));
     if (config_.loss.tis_cap > 0) terms.old_logprobs_N = terms.rollout_logprobs_N;
-    terms.advantages_M = torch::tensor(advantages);
-    terms.mask_N = torch::ones({batch.targets_M.size(0)}, torch::kBool);
+    terms.advantages_M = there(torch::tensor(advantages));
+    terms.mask_N = torch::ones({batch.targets_M.size(0)}, batch.targets_M.options().dtype(torch::kBool));
     if (mask_truncated) {
-      terms.mask_N = algo::mask_truncated(terms.mask_N, batch.sequence_M, torch::tensor(truncated, torch::kLong).to(torch::kBool));
+      terms.mask_N = algo::mask_truncated(terms.mask_N, batch.sequence_M, there(torch::tensor(truncated, torch::kLong).to(torch::kBool)));
     }
     const auto counts = model::counts_of(batch.layout, batch.rows_M.size(0));
     training_ += counts;
@@ -227,7 +232,8 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
           std::get<0>(reference_->logprobs(gather_rows(hidden, batch.rows_M), batch.targets_M, inv_temperature));
     }
     const auto routing = experts_.routing(scale.num_sequences_step);
-    const auto sampler_experts = sampled_routes(batch, sampled, context_.model->config().num_expert_layers(), context_.model->config().num_experts_per_tok);
+    auto sampler_experts = sampled_routes(batch, sampled, context_.model->config().num_expert_layers(), context_.model->config().num_experts_per_tok);
+    for (auto& experts_NK : sampler_experts) experts_NK = there(experts_NK);
     if (routing && config_.update.experts.routing_replay) routing->chosen_experts = sampler_experts;
     const auto hidden = context_.model->hidden(batch.tokens_N, batch.layout, routing);
     const auto [logprobs_M, entropy_M] =
@@ -239,11 +245,12 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
       differing_routes += count_differing_routes(sampler_experts, routing->experts);
       for (const auto& experts_NK : sampler_experts) routes += experts_NK.numel();
     }
-    loss_sum += loss.loss.item<double>();
-    entropy_sum += (entropy_M * terms.mask_N).sum(torch::kDouble).item<double>();
+    sums_2 += torch::stack({loss.loss.detach().to(torch::kDouble), (entropy_M * terms.mask_N).sum(torch::kDouble)});
     trained_tokens_ += batch.targets_M.size(0);
     stats.add(loss.stats);
   }
+  const auto sums = sums_2.cpu();  // sync: a loss that is not finite must stop the step
+  const auto loss_sum = sums[0].item<double>(), entropy_sum = sums[1].item<double>();
   const double lr = config_.update.schedule.at(step_);
   const auto applied = std::isfinite(loss_sum) ? optimizer_.step(lr) : OptimizerStep{};
   if (!applied.applied) {
@@ -272,7 +279,7 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
     metrics.emplace_back("logprob_error_max", error);
   }
   if (routes > 0 && first + count == static_cast<int64_t>(groups.size())) {
-    metrics.emplace_back("routes_differing", static_cast<double>(differing_routes) / static_cast<double>(routes));
+    metrics.emplace_back("routes_differing", differing_routes.item<double>() / static_cast<double>(routes));
   }
   if (first + count < static_cast<int64_t>(groups.size())) return;
   metrics.emplace_back("loss", loss_sum);
@@ -326,8 +333,12 @@ std::string GrpoStage::progress_note() const { return note_; }
 Metrics GrpoStage::evaluate_if_due() { return evaluator_.if_due(*engine_, context_, step_, config_.steps); }
 
 std::vector<CheckpointGroup> GrpoStage::checkpoint_groups() {
-  std::vector<CheckpointGroup> groups{{"model", context_.model->named_tensors()}, {"optimizer", optimizer_.state()}};
-  if (!reference_.is_empty()) groups.push_back({"reference", reference_->named_tensors()});
+  std::vector<CheckpointGroup> groups{{"model", optimizer_.with_masters(context_.model->named_tensors())}, {"optimizer", optimizer_.state()}};
+  if (!reference_.is_empty()) {
+    auto tensors = reference_->named_tensors();
+    for (auto& [name, tensor] : tensors) tensor = tensor.to(torch::kFloat);  // itself on a CPU
+    groups.push_back({"reference", std::move(tensors)});
+  }
   return groups;
 }
 
@@ -343,7 +354,8 @@ nlohmann::json GrpoStage::checkpoint_state() const {
 }
 
 void GrpoStage::restore(const CheckpointReader& reader) {
-  reader.load_group("model", context_.model->named_tensors());
+  reader.load_group("model", optimizer_.with_masters(context_.model->named_tensors()));
+  optimizer_.refresh_copies();
   optimizer_.load_state(reader.mapped("optimizer"));
   if (!reference_.is_empty()) reader.load_group("reference", reference_->named_tensors());
   const auto& s = reader.state();

@@ -9,6 +9,8 @@
 
 #include "adamw_pass.h"
 #include "kernels/parallel.h"
+#include "optimizer_device.h"
+#include "r1/ops/devices.h"
 #include "r1/util/error.h"
 #include "r1/util/strings.h"
 
@@ -38,28 +40,50 @@ AdamWConfig AdamWConfig::parse(ConfigNode node) {
   return c;
 }
 
+AdamWScalars AdamWScalars::of(const AdamWConfig& config, double lr, int64_t step) {
+  const auto t = static_cast<double>(step);
+  AdamWScalars s;
+  s.beta1 = static_cast<float>(config.beta1);
+  s.one_minus_beta1 = static_cast<float>(1.0 - config.beta1);
+  s.beta2 = static_cast<float>(config.beta2);
+  s.one_minus_beta2 = static_cast<float>(1.0 - config.beta2);
+  s.keep = static_cast<float>(1.0 - lr * config.weight_decay);
+  s.step_size = static_cast<float>(lr / (1.0 - std::pow(config.beta1, t)));
+  s.inv_sqrt_bias2 = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(config.beta2, t)));
+  s.eps = static_cast<float>(config.eps);
+  s.gradient_scale = 1.0f;
+  return s;
+}
+
 AdamW::AdamW(NamedTensors parameters, const AdamWConfig& config) : config_(config) {
   std::set<std::string> names;
+  bool all_on_device = false;
   for (auto& [name, parameter] : parameters) {
     TORCH_CHECK(parameter.defined(), "AdamW: parameter '", name, "' is undefined");
     if (!parameter.requires_grad()) continue;
     TORCH_CHECK(names.insert(name).second, "AdamW: two parameters are called '", name, "'");
-    TORCH_CHECK(parameter.is_leaf() && parameter.is_cpu() && parameter.scalar_type() == at::kFloat &&
-                    parameter.is_contiguous(),
-                "AdamW: parameter '", name, "' must be a contiguous float32 CPU leaf, got ",
+    const bool on_device = ops::on_device(parameter);
+    TORCH_CHECK(parameter.is_leaf() && parameter.is_contiguous() &&
+                    (on_device || (parameter.is_cpu() && parameter.scalar_type() == at::kFloat)),
+                "AdamW: parameter '", name, "' must be a contiguous float32 CPU leaf or lie on a device, got ",
                 parameter.scalar_type(), " ", parameter.sizes(), " on ", parameter.device());
+    TORCH_CHECK(slots_.empty() || on_device == all_on_device, "AdamW: parameter '", name, "' is on ", parameter.device(),
+                ", earlier ones are not");
+    all_on_device = on_device;
     const at::NoGradGuard no_grad;
     const auto slot = slots_.size();
     for (int64_t begin = 0; begin < parameter.numel(); begin += kChunk) {
       chunks_.push_back({slot, begin, std::min(kChunk, parameter.numel() - begin)});
     }
     const bool decays = config_.decay_vectors || parameter.dim() >= 2;
-    const auto zeros = [&p = parameter] { return at::zeros(p.sizes(), p.options().requires_grad(false)); };
-    slots_.push_back({name, parameter, zeros(), zeros(), decays});
+    const auto zeros = [&p = parameter] { return at::zeros(p.sizes(), p.options().dtype(at::kFloat).requires_grad(false)); };
+    slots_.push_back({name, parameter, zeros(), zeros(), decays, parameter.detach().to(at::kFloat)});
   }
+  if (all_on_device) begin_on_device();
 }
 
 std::vector<at::Tensor> AdamW::contiguous_gradients() const {
+  if (device_) return device_->finished_gradients();
   std::vector<at::Tensor> gradients;
   gradients.reserve(slots_.size());
   for (const auto& slot : slots_) {
@@ -72,6 +96,13 @@ std::vector<at::Tensor> AdamW::contiguous_gradients() const {
     gradients.push_back(gradient.defined() ? gradient.contiguous() : at::Tensor());
   }
   return gradients;
+}
+
+NamedTensors AdamW::gradients() const {
+  const auto values = contiguous_gradients();
+  NamedTensors named;
+  for (size_t i = 0; i < slots_.size(); ++i) named.emplace_back(slots_[i].name, values[i]);
+  return named;
 }
 
 double AdamW::norm_of(const std::vector<at::Tensor>& gradients) const {
@@ -93,10 +124,14 @@ double AdamW::norm_of(const std::vector<at::Tensor>& gradients) const {
   return std::sqrt(total);
 }
 
-double AdamW::grad_norm() const { return norm_of(contiguous_gradients()); }
+double AdamW::grad_norm() const {
+  if (device_) return device_->norm(0).norm;
+  return norm_of(contiguous_gradients());
+}
 
 OptimizerStep AdamW::step(double lr) {
   const at::NoGradGuard no_grad;
+  if (device_) return step_on_device(lr);
   const auto gradients = contiguous_gradients();
   OptimizerStep result;
   result.grad_norm = norm_of(gradients);
@@ -104,17 +139,7 @@ OptimizerStep AdamW::step(double lr) {
   if (config_.max_grad_norm > 0)
     result.gradient_scale = std::min(1.0, config_.max_grad_norm / (result.grad_norm + 1e-6));
 
-  ++num_steps_;
-  const double t = static_cast<double>(num_steps_);
-  AdamWScalars matrices;
-  matrices.beta1 = static_cast<float>(config_.beta1);
-  matrices.one_minus_beta1 = static_cast<float>(1.0 - config_.beta1);
-  matrices.beta2 = static_cast<float>(config_.beta2);
-  matrices.one_minus_beta2 = static_cast<float>(1.0 - config_.beta2);
-  matrices.keep = static_cast<float>(1.0 - lr * config_.weight_decay);
-  matrices.step_size = static_cast<float>(lr / (1.0 - std::pow(config_.beta1, t)));
-  matrices.inv_sqrt_bias2 = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(config_.beta2, t)));
-  matrices.eps = static_cast<float>(config_.eps);
+  AdamWScalars matrices = AdamWScalars::of(config_, lr, ++num_steps_);
   matrices.gradient_scale = static_cast<float>(result.gradient_scale);
   AdamWScalars others = matrices;
   others.keep = 1.0f;
@@ -135,6 +160,7 @@ OptimizerStep AdamW::step(double lr) {
 }
 
 void AdamW::zero_grad() {
+  if (device_) device_->forget_gradients();
   for (auto& slot : slots_) slot.parameter.mutable_grad() = at::Tensor();
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "r1/ops/devices.h"
 #include "r1/ops/ops.h"
 #include "r1/util/error.h"
 #include "r1/util/strings.h"
@@ -14,10 +15,11 @@ namespace r1::train {
 
 PreferenceModel::PreferenceModel(model::Transformer backbone)
     : backbone_(std::move(backbone)),
-      weight_1C_(torch::zeros({1, backbone_->config().hidden_size}, torch::TensorOptions().requires_grad(true))) {}
+      weight_1C_(torch::zeros({1, backbone_->config().hidden_size},
+                              torch::TensorOptions(backbone_->device()).dtype(torch::kFloat).requires_grad(true))) {}
 
-PreferenceModel PreferenceModel::load(const model::ModelConfig& config, const CheckpointReader& reader) {
-  PreferenceModel model{model::Transformer(config)};
+PreferenceModel PreferenceModel::load(const model::ModelConfig& config, const CheckpointReader& reader, at::TensorOptions options) {
+  PreferenceModel model{model::Transformer(config, options)};
   reader.load_group("model", model.backbone_->named_tensors());
   reader.load_group("score", {{"score.weight", model.weight_1C_.detach()}});
   for (auto& p : model.backbone_->parameters()) p.requires_grad_(false);
@@ -51,8 +53,10 @@ at::Tensor PreferenceModel::score(const PackedBatch& batch) const {
   const auto* rows = batch.rows_M.data_ptr<int64_t>();
   const auto* sequences = batch.sequence_M.data_ptr<int64_t>();
   for (int64_t m = 0; m < batch.rows_M.size(0); ++m) end_S.data_ptr<int64_t>()[sequences[m]] = rows[m];
+  end_S = ops::to_device(end_S, weight_1C_.device());
   const auto hidden_SC = gather_rows(backbone_.ptr()->hidden(batch.tokens_N, batch.layout), end_S);
-  return ops::linear(backbone_.ptr()->final_norm(hidden_SC), weight_1C_).squeeze(-1);
+  // In float32 on a device too: scores are compared with each other.
+  return ops::linear(backbone_.ptr()->final_norm(hidden_SC).to(torch::kFloat), weight_1C_.to(torch::kFloat)).squeeze(-1);
 }
 
 model::PassCounts PreferenceModel::add_part(std::vector<ScoredGroup>& groups, const Tokenizer& tokenizer, const std::string& name,
@@ -67,7 +71,7 @@ model::PassCounts PreferenceModel::add_part(std::vector<ScoredGroup>& groups, co
   }
   size_t first = 0;
   for (const auto& batch : pack_whole_trees(trees, max_tokens)) {
-    const auto values_S = torch::sigmoid(score(batch)).to(torch::kDouble);
+    const auto values_S = torch::sigmoid(score(batch)).to(torch::kDouble).cpu();  // sync: rewards are the host's
     computed += model::counts_of(batch.layout, 0);
     size_t last = first;
     for (size_t s = 0; s < batch.members.size(); ++s) {

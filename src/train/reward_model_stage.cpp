@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "r1/ops/devices.h"
 #include "r1/util/error.h"
 #include "r1/util/progress.h"
 #include "r1/util/random.h"
@@ -85,6 +86,7 @@ RewardModelStage::Pass RewardModelStage::run(const std::vector<PreferenceExample
     pass.judged += pairwise ? 1 : static_cast<int64_t>(sign.size());
   }
   const torch::AutoGradMode gradients(backward);
+  auto sums_3 = torch::zeros({3}, torch::TensorOptions(context_.model->device()).dtype(torch::kDouble));  // loss, right, margin
   size_t first = 0;
   for (const auto& batch : pack_whole_trees(trees, config_.update.micro_batch_tokens)) {
     const auto scores_S = model_.score(batch);
@@ -92,16 +94,19 @@ RewardModelStage::Pass RewardModelStage::run(const std::vector<PreferenceExample
     std::vector<float> sign_S;
     for (const auto& [tree, index] : batch.members) sign_S.push_back(signs[first + tree][index]);
     // Pairs: chosen and rejected are neighbours.
-    const auto signed_S = scores_S * torch::tensor(sign_S);
+    const auto signed_S = scores_S * ops::to_device(torch::tensor(sign_S), scores_S.device());
     const auto margins = pairwise ? signed_S.view({-1, 2}).sum(-1) : signed_S;
     const auto loss = softplus_minus(margins).sum() / static_cast<double>(pass.judged);
     if (backward) loss.backward();
-    pass.loss += loss.item<double>();
     const auto m = margins.detach().to(torch::kDouble);
-    pass.right += ((m > 0).to(torch::kDouble) + 0.5 * (m == 0).to(torch::kDouble)).sum().item<double>();
-    pass.margin += m.sum().item<double>();
+    const auto right = ((m > 0).to(torch::kDouble) + 0.5 * (m == 0).to(torch::kDouble)).sum();
+    sums_3 += torch::stack({loss.detach().to(torch::kDouble), right, m.sum()});
     first += batch.members.back().first + 1;
   }
+  const auto sums = sums_3.cpu();  // sync: once per step
+  pass.loss = sums[0].item<double>();
+  pass.right = sums[1].item<double>();
+  pass.margin = sums[2].item<double>();
   if (!std::isfinite(pass.loss)) {
     for (const auto& tree : trees) pass.batch.push_back({{"prompt", tree.prompt}, {"completions", tree.continuations}});
   }
@@ -166,7 +171,7 @@ std::string RewardModelStage::progress_note() const {
 std::vector<CheckpointGroup> RewardModelStage::checkpoint_groups() {
   auto head = model_.head();
   for (auto& [name, tensor] : head) tensor = tensor.detach();
-  return {{"model", context_.model->named_tensors()}, {"score", head}, {"optimizer", optimizer_.state()}};
+  return {{"model", optimizer_.with_masters(context_.model->named_tensors())}, {"score", optimizer_.with_masters(head)}, {"optimizer", optimizer_.state()}};
 }
 
 nlohmann::json RewardModelStage::checkpoint_state() const {
@@ -176,8 +181,9 @@ nlohmann::json RewardModelStage::checkpoint_state() const {
 void RewardModelStage::restore(const CheckpointReader& reader) {
   auto head = model_.head();
   for (auto& [name, tensor] : head) tensor = tensor.detach();
-  reader.load_group("model", context_.model->named_tensors());
-  reader.load_group("score", head);
+  reader.load_group("model", optimizer_.with_masters(context_.model->named_tensors()));
+  reader.load_group("score", optimizer_.with_masters(head));
+  optimizer_.refresh_copies();
   optimizer_.load_state(reader.mapped("optimizer"));
   const auto& s = reader.state();
   step_ = s.at("step");

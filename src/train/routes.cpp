@@ -33,12 +33,10 @@ std::vector<at::Tensor> sampled_routes(const PackedBatch& batch,
   return layers;
 }
 
-int64_t count_differing_routes(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
-  int64_t differing = 0;
+at::Tensor count_differing_routes(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
+  auto differing = a.empty() ? torch::zeros({}, torch::kLong) : torch::zeros({}, a[0].options());
   for (size_t l = 0; l < a.size(); ++l) {
-    const int64_t K = a[l].size(1);
-    const auto same = (a[l].unsqueeze(2) == b[l].unsqueeze(1)).any(2).sum().item<int64_t>();
-    differing += a[l].size(0) * K - same;
+    differing += a[l].numel() - (a[l].unsqueeze(2) == b[l].unsqueeze(1)).any(2).sum();
   }
   return differing;
 }

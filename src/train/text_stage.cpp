@@ -78,17 +78,19 @@ Metrics TextStage::advance() {
     num_tokens += static_cast<int64_t>(trees.back().continuations[0].size());
   }
   optimizer_.zero_grad();
-  double loss_sum = 0;
-  for (const auto& batch : pack_micro_batches(trees, config_.update.micro_batch_tokens)) {
+  auto loss_sum_0 = torch::zeros({}, torch::TensorOptions(context_.model->device()).dtype(torch::kDouble));
+  for (const auto& packed : pack_micro_batches(trees, config_.update.micro_batch_tokens)) {
+    const auto batch = packed.to(context_.model->device());
     usage_.training += model::counts_of(batch.layout, batch.rows_M.size(0));
     const auto routing = experts_.routing(config_.texts_per_step);
     const auto hidden = context_.model->hidden(batch.tokens_N, batch.layout, routing);
     const auto [logprobs_M, entropy_M] = context_.model->logprobs(gather_rows(hidden, batch.rows_M), batch.targets_M, 1.0);
     const auto loss = -logprobs_M.sum() / static_cast<double>(num_tokens);
-    loss_sum += loss.item<double>();
+    loss_sum_0 += loss.detach();
     loss.backward();
     experts_.add(routing);
   }
+  const auto loss_sum = loss_sum_0.item<double>();  // sync: the step's only one beside the gradient's norm
   const double lr = config_.update.schedule.at(step_);
   const auto update = std::isfinite(loss_sum) ? optimizer_.step(lr) : OptimizerStep{};
   if (!update.applied) {
@@ -119,7 +121,7 @@ std::string TextStage::progress_note() const {
 }
 
 std::vector<CheckpointGroup> TextStage::checkpoint_groups() {
-  return {{"model", context_.model->named_tensors()}, {"optimizer", optimizer_.state()}};
+  return {{"model", optimizer_.with_masters(context_.model->named_tensors())}, {"optimizer", optimizer_.state()}};
 }
 
 nlohmann::json TextStage::checkpoint_state() const { 
@@ -129,7 +131,8 @@ nlohmann::json TextStage::checkpoint_state() const {
 }
 
 void TextStage::restore(const CheckpointReader& reader) {
-  reader.load_group("model", context_.model->named_tensors());
+  reader.load_group("model", optimizer_.with_masters(context_.model->named_tensors()));
+  optimizer_.refresh_copies();
   optimizer_.load_state(reader.mapped("optimizer"));
   step_ = reader.state().at("step");
   tokens_ = reader.state().at("tokens");

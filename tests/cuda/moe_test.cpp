@@ -289,6 +289,50 @@ TYPED_TEST(MoeRowsCuda, PermuteWeightedSumAndGradients) {
   }
 }
 
+TYPED_TEST(MoeRowsCuda, ExpertSiluMulBackwardAgainstFloat64) {
+  using T = TypeParam;
+  for (const auto& [M, F] : std::vector<std::pair<int64_t, int64_t>>{{0, 8}, {1, 1}, {3, 33}, {2, 2056}}) {
+    const auto gate_up = random_values<T>(M * 2 * F, 1, 2), g = random_values<T>(M * F, 2);
+    const auto w = random_values<float>(M, 3);
+    std::vector<int32_t> pairs;
+    for (int64_t m = 0; m < M; ++m) pairs.push_back(static_cast<int32_t>((m + 1) % M));
+    DeviceArray<T> in(gate_up, "gate_up"), grad(g, "g"), out(M * 2 * F, "dgate_up");
+    DeviceArray<int32_t> dpairs(pairs, "pairs");
+    DeviceArray<float> weights(w, "weights"), dweights(M, "dweights");
+    const auto wh = deterministic<T>([&] {
+      grad.assign(g);  // the result takes its place
+      cuda::expert_silu_mul_backward<T>(M, F, in.data(), grad.data(), dpairs.data(), weights.data(), out.data(), grad.data(),
+                                        dweights.data(), nullptr);
+      return grad.to_host();
+    });
+    const auto reference = [&](auto zero) {
+      using A = decltype(zero);
+      struct {
+        std::vector<A> wh, dgate_up, dw;
+      } r;
+      r.dgate_up.assign(idx(M * 2 * F), A(0));
+      r.dw.assign(idx(M), A(0));
+      for (int64_t m = 0; m < M; ++m) {
+        const A weight = static_cast<A>(w[idx(pairs[idx(m)])]);
+        for (int64_t f = 0; f < F; ++f) {
+          const A x = static_cast<A>(value(gate_up[idx(m * 2 * F + f)])), u = static_cast<A>(value(gate_up[idx(m * 2 * F + F + f)])),
+                  d = static_cast<A>(value(g[idx(m * F + f)])), s = A(1) / (A(1) + std::exp(-x));
+          r.wh.push_back(weight * (x * s * u));
+          r.dgate_up[idx(m * 2 * F + f)] = weight * d * u * s * (A(1) + x * (A(1) - s));
+          r.dgate_up[idx(m * 2 * F + F + f)] = weight * d * x * s;
+          r.dw[idx(pairs[idx(m)])] += d * (x * s * u);
+        }
+      }
+      return r;
+    };
+    const auto exact = reference(0.0);
+    const auto plain = reference(0.0f);
+    EXPECT_TRUE(within_twice_plain(wh, plain.wh, exact.wh)) << M << " x " << F;
+    EXPECT_TRUE(within_twice_plain(out.to_host(), plain.dgate_up, exact.dgate_up)) << M << " x " << F;
+    EXPECT_TRUE(within_twice_plain(dweights.to_host(), plain.dw, exact.dw)) << M << " x " << F;
+  }
+}
+
 TEST(MoeBiasCuda, MovesTowardsTheMean) {
   DeviceArray<int64_t> counts(
       std::vector<int64_t>{4, 0, 8, 4, /**/ 1, 1, 1, 1, /**/ int64_t{1} << 40, 0, 0, 3}, "counts");

@@ -190,7 +190,7 @@ TEST(Transformer, BalanceLossInsideABlockHasTheGradientOfOneAddedOutside) {
     routing->balance_weight = weight;
     const auto main = model->hidden(ids, layout, routing).square().mean();
     double balance = 0;
-    for (const double b : routing->balance) balance += b;
+    for (const auto& b : routing->balance) balance += b.item<double>();
     EXPECT_EQ(2U, routing->experts.size());
     return std::pair(main, balance);
   };

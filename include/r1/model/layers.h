@@ -104,6 +104,9 @@ TORCH_MODULE(Gate);
 struct MoeImpl : FeedForwardImpl {
   MoeImpl(const ModelConfig& config, int64_t expert_layer, at::TensorOptions options);
   at::Tensor forward(const at::Tensor& x_NC, const BlockPass& pass) override;
+  /// The experts' matrices become parts of one tensor each for a device's products, under their own names.
+  void stack_experts();
+  std::vector<ops::ExpertWeights> matrices();
   Gate gate{nullptr};
   std::vector<Mlp> experts;
   Mlp shared_experts{nullptr};

@@ -15,7 +15,7 @@ struct Routing {
       chosen_experts;  ///< [l] [N, K]: taken instead of choosing (routing replay); empty: choose
 
   std::vector<at::Tensor> experts;  ///< [l] [N, K] int64: where the tokens went
-  std::vector<double> balance;      ///< [l] sequence_balance; with balance_weight alone
+  std::vector<at::Tensor> balance;  ///< [l] sequence_balance, 0-dim and detached; with balance_weight alone
 };
 using RoutingPtr = std::shared_ptr<Routing>;
 

@@ -62,6 +62,10 @@ struct TransformerImpl : torch::nn::Module {
   NamedTensors named_tensors() const;  ///< detached, in order: parameters, then the gates' biases
   /// Copies another model's weights; both have the same config.
   void copy_from(const TransformerImpl& other);
+  /// Moves the weights to `device` in `dtype`; the gates' biases stay float32 (or float64). For a device: bf16, or float32 where
+  /// train::AdamW, which is made next, is to keep these numbers as its masters.
+  void place(at::Device device, at::ScalarType dtype);
+  at::Device device() const { return embed_weight_.device(); }
   /// Drops the weights' second copies that decoding made.
   void release_packed();
 
@@ -79,7 +83,6 @@ struct TransformerImpl : torch::nn::Module {
   at::Tensor run_blocks(at::Tensor x_NC, BlockPass pass);
 
   ModelConfig config_;
-  at::TensorOptions options_;
   at::Tensor embed_weight_, cos_PD2_, sin_PD2_;
   std::vector<Block> blocks_;
   std::vector<std::shared_ptr<MoeImpl>> expert_layers_;

@@ -8,7 +8,8 @@
 #include "r1/ops/packed.h"
 
 // Mixture of experts: which experts a token goes to, what they compute, and what keeps their loads even.
-// float32 on a CPU runs our kernels (kernels/moe/), any other dtype or device the plain ATen twin.
+// float32 on a CPU runs our kernels (kernels/moe/), a device those of docs/kernels/moe_cuda.md, any other dtype
+// the plain ATen twin.
 namespace r1::ops {
 
 /// How a token picks its experts. Groups are equal runs of consecutive experts.
@@ -35,7 +36,9 @@ struct Routes {
 ///
 ///   logits_NE [N, E]; bias_E [E] or undefined: decides the choice alone; chosen_NK [N, K] int64 or
 ///   undefined: these experts are taken instead of chosen.
-/// A token's result depends on its own row. Throws c10::Error for other shapes or an expert outside 0..E-1.
+/// A token's result depends on its own row. Throws c10::Error for other shapes or an expert outside 0..E-1;
+/// on a device nobody looks at chosen_NK, since that would wait for it. There the results are float32 in any
+/// dtype of the logits.
 /// Source: arXiv:2412.19437v2 eq. (12)-(16); arXiv:2405.04434 eq. (20)-(22) and section 2.2.2.
 Routes moe_gate(const at::Tensor& logits_NE, const at::Tensor& bias_E, const GateRule& rule,
                 const at::Tensor& chosen_NK = {});
@@ -46,10 +49,25 @@ struct ExpertWeights {
   PackedWeight *packed_gate = nullptr, *packed_up = nullptr, *packed_down = nullptr;
 };
 
+/// All experts' matrices behind one another, as products of groups want them; not differentiable.
+struct ExpertStack {
+  at::Tensor gate_up_E2FC;  ///< [E, 2F, C]: an expert's gate, then its up
+  at::Tensor down_ECF;      ///< [E, C, F]
+};
+
+/// The stack whose parts the experts' matrices are, after stack_experts; a copy of them where they lie apart.
+ExpertStack stacked_experts(const std::vector<ExpertWeights>& experts);
+
+/// Gives the matrices the storage of a stack. They keep their values and their handles, so that parameters stay
+/// the ones that an optimizer knows by name; it must not know their addresses yet. Where they are parts of a
+/// stack already, nothing changes. Throws c10::Error unless all experts have the same shapes, dtype and device.
+void stack_experts(const std::vector<ExpertWeights>& experts);
+
 /// y[n] = sum_k w[n,k] down_e(silu(gate_e x_n) * up_e x_n), e = experts[n,k].  x_NC [N, C] -> [N, C].
 ///
 /// The rows of an expert are gathered: nothing is padded and no token is dropped. Differentiable in x, w and
-/// every matrix; an expert without tokens gets no gradient. A row's bits do not depend on the other rows.
+/// every matrix; an expert without tokens gets no gradient, on a device zeros. A row's bits do not depend on
+/// the other rows, on a Hopper GPU as long as the experts have fewer than 64 rows in the mean.
 at::Tensor expert_mlp(const at::Tensor& x_NC, const at::Tensor& experts_NK, const at::Tensor& weights_NK,
                       const std::vector<ExpertWeights>& experts);
 

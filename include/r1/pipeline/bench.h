@@ -11,7 +11,7 @@ namespace r1::pipeline {
 ///   rows, tokens_per_row          train, forward: sequences and their length
 ///   sequences, prompt_tokens, new_tokens, max_batch   rollout
 ///   prompts, prompt_tokens, completions, completion_tokens, kl_coef   grpo
-///   micro_batch_tokens, repeats, warmup, threads
+///   micro_batch_tokens, repeats, warmup, threads, device
 /// Returns {"name", "tokens_per_s" and "seconds" (medians), "seconds_all", "gflops_per_s", ...}. Tokens are those of the
 /// work's product: trained tokens, scored tokens, new tokens, completion tokens.
 nlohmann::json bench(const std::string& what, const std::filesystem::path& config, const std::vector<std::string>& overrides);

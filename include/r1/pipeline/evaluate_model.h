@@ -11,6 +11,7 @@ namespace r1::pipeline {
 /// What `r1 eval` does: a model answers the held-out problems of a config, or the problems of a file.
 struct EvaluationRequest {
   std::filesystem::path model;  ///< Hugging Face folder, checkpoint or .gguf
+  std::optional<DeviceChoice> device;  ///< by default the config's `device`, or auto
 
   /// Problems, reward, tokenizer and the settings of the last stage that evaluates come from a config ...
   std::optional<RunConfig> config;

@@ -7,9 +7,9 @@
 
 namespace r1::pipeline {
 
-/// The model of a HF folder (a run's checkpoint is one) or a .gguf file, in float32 or float64, without
-/// gradients.
-model::Transformer load_model(const std::filesystem::path& path, at::ScalarType dtype);
+/// The model of a HF folder (a run's checkpoint is one) or a .gguf file, without gradients: on a CPU in float32 or float64, on a
+/// device in bf16.
+model::Transformer load_model(const std::filesystem::path& path, at::ScalarType dtype, at::Device device = at::kCPU);
 
 /// A model's weights in float32 with what describes them.
 struct ModelFiles {

@@ -10,6 +10,7 @@
 #include "r1/data/worked_arithmetic.h"
 #include "r1/model/model_config.h"
 #include "r1/pipeline/cost.h"
+#include "r1/pipeline/device.h"
 #include "r1/pipeline/model_shape.h"
 #include "r1/pipeline/plan_config.h"
 #include "r1/reward/reward.h"
@@ -93,6 +94,7 @@ struct RunConfig {
   std::filesystem::path run_dir;        ///< `run_dir:`, runs/<name> by default
   uint64_t seed = 1;
   int64_t threads = 0;                  ///< 0: all cores
+  DeviceChoice device = DeviceChoice::kAuto;  ///< `device:`, decided once when the run starts
   ModelSource base;                     ///< `model:` with a path, or the shape of a new model
   std::filesystem::path tokenizer_path;  ///< `tokenizer.path`; model.path by default
   std::string characters;               ///< `tokenizer.kind: characters`

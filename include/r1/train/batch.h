@@ -27,6 +27,9 @@ struct PackedBatch {
   std::vector<std::pair<size_t, size_t>> members;
   /// (tree, continuation) of each segment of the layout; -1: the tree's prompt.
   std::vector<std::pair<size_t, int64_t>> segment_members;
+
+  /// The same with its tensors there, for a pass on a device: one queued copy each, no wait.
+  PackedBatch to(at::Device device) const;
 };
 
 /// Packs trees, in order, into micro-batches of at most `max_tokens` packed tokens. A tree that does not fit is split

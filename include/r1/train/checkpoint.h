@@ -97,7 +97,7 @@ class CheckpointReader {
   NamedTensors mapped(const std::string& group) const;
 
   /// Copies the saved values into `destination` (any device, strides or autograd state).
-  /// Throws Error naming file, tensor and both shapes and dtypes unless they are equal.
+  /// Throws Error naming file, tensor and both shapes and dtypes unless they are equal; float32 may be read into bf16.
   void load_into(const std::string& group, const std::string& name, const at::Tensor& destination) const;
 
   /// load_into for a whole group. Throws Error, before anything is changed, for a mismatch, for a tensor that

@@ -48,7 +48,7 @@ class ExpertBalance {
   ExpertConfig config_;
   std::vector<at::Tensor> step_counts_,
       counts_;  // [expert layer] [E] int64: of this update, and since the last report
-  double balance_ = 0;
+  at::Tensor balance_;  // 0-dim float64, on the model's device
 };
 
 }  // namespace r1::train

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,8 +33,7 @@ struct OptimizerStep {
   bool applied = false;         ///< false: a gradient is NaN or infinite, and nothing was changed
 };
 
-/// AdamW with decoupled weight decay on float32 CPU parameters. Step t = 1, 2, ... with gradient g (already
-/// scaled):
+/// AdamW with decoupled weight decay. Step t = 1, 2, ... with gradient g (already scaled):
 ///
 ///   m = beta1 m + (1 - beta1) g
 ///   v = beta2 v + (1 - beta2) g^2
@@ -46,22 +46,39 @@ struct OptimizerStep {
 /// same bits for any number of threads. A parameter without a gradient counts as one with a gradient of zero
 /// (torch.optim skips it): whether it has none or zeros depends on how the batch was split. Source: AdamW
 /// (arXiv:1711.05101) algorithm 2, with the schedule inside lr as torch.optim.AdamW.
+///
+/// On a CPU the parameters are float32 and are what is updated. On a device p is a float32 master: the constructor takes the
+/// values it is given as masters and turns each parameter into a bf16 copy, which every step writes anew. Gradients are added up
+/// in float32, each as soon as a backward pass has made it, so that no bf16 sum loses the small ones of many micro-batches and
+/// none is kept twice: 18 bytes a parameter (copy 2, master 4, m 4, v 4, gradient 4).
 class AdamW {
  public:
   static constexpr int64_t kChunk = 1 << 16;  ///< elements
 
   /// Keeps handles to `parameters` (name, value): their storage is updated in place. Those with requires_grad
-  /// = false are left out. m and v start at zero. Throws c10::Error unless every one is a contiguous float32
-  /// CPU leaf with a name of its own.
+  /// = false are left out. m and v start at zero. Throws c10::Error unless every one is a contiguous float32 CPU leaf, or a float32
+  /// or bf16 leaf on a device, with a name of its own.
   AdamW(NamedTensors parameters, const AdamWConfig& config);
+  ~AdamW();
+  AdamW(AdamW&&) noexcept;
+  AdamW& operator=(AdamW&&) = delete;
 
   /// sqrt(sum of squares) of all gradients, before clipping. NaN or infinite when a gradient is.
   double grad_norm() const;
 
-  /// Clips and applies the gradients with this learning rate; leaves them in place.
+  /// What the next step would apply before clipping: the parameters' gradients, or on a device their float32 sums, which share
+  /// storage with the optimizer: adding the other ranks' to them is all that data parallelism takes.
+  NamedTensors gradients() const;
+
+  /// Clips and applies the gradients with this learning rate; leaves them in place. On a device it waits once, for the norm.
   OptimizerStep step(double lr);
 
   void zero_grad();  ///< drops the gradients, which frees their memory
+
+  /// `tensors` with the float32 master in place of each of its parameters, by name: what checkpoints hold on every kind of device.
+  NamedTensors with_masters(NamedTensors tensors) const;
+  /// Makes the bf16 copies anew, after masters were written from outside.
+  void refresh_copies();
 
   int64_t num_steps() const { return num_steps_; }
   int64_t state_bytes() const;  ///< of m and v
@@ -79,6 +96,7 @@ class AdamW {
     std::string name;
     at::Tensor parameter, exp_avg, exp_avg_sq;
     bool decays;
+    at::Tensor master;  // float32, detached: the parameter itself on a CPU
   };
   struct Chunk {
     size_t slot;
@@ -87,11 +105,15 @@ class AdamW {
 
   std::vector<at::Tensor> contiguous_gradients() const;
   double norm_of(const std::vector<at::Tensor>& gradients) const;
+  struct OnDevice;  // gradient sums and the table of pointers
+  OptimizerStep step_on_device(double lr);
+  void begin_on_device();
 
   AdamWConfig config_;
   std::vector<Slot> slots_;
   std::vector<Chunk> chunks_;
   int64_t num_steps_ = 0;
+  std::unique_ptr<OnDevice> device_;  // null on a CPU
 };
 
 }  // namespace r1::train

@@ -23,7 +23,8 @@ class PreferenceModel {
   /// Works on `backbone`, whose weights it shares. The head begins at zero: every text has the score 0.
   explicit PreferenceModel(model::Transformer backbone);
   /// A trained one, for scoring: the groups "model" and "score" of a reward_model stage's checkpoint.
-  static PreferenceModel load(const model::ModelConfig& config, const CheckpointReader& reader);
+  static PreferenceModel load(const model::ModelConfig& config, const CheckpointReader& reader,
+                              at::TensorOptions options = at::TensorOptions().dtype(at::kFloat));
 
   /// A prompt's ids with completions of it as score() reads them. A completion that does not fit into the context loses
   /// its last tokens. Throws Error when the prompt alone does not fit.

@@ -13,7 +13,7 @@ std::vector<at::Tensor> sampled_routes(const PackedBatch& batch,
                                        const std::vector<const rollout::RolloutGroup*>& groups,
                                        int64_t num_expert_layers, int64_t experts_per_token);
 
-/// How many of the (row, layer, place) choices differ, as sets per row and layer.
-int64_t count_differing_routes(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b);
+/// How many of the (row, layer, place) choices differ, as sets per row and layer: 0-dim int64 on the tensors' device.
+at::Tensor count_differing_routes(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b);
 
 }  // namespace r1::train

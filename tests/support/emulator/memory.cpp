@@ -250,12 +250,9 @@ int64_t first_uninitialized(const void* pointer, size_t bytes) {
   return -1;
 }
 
-void* allocate(size_t bytes, size_t element_bytes, const std::string& name) {
-  auto* raw = static_cast<char*>(std::aligned_alloc(256, (bytes + 2 * kGuardBytes + 255) / 256 * 256));
-  if (raw == nullptr) throw std::bad_alloc();
-  std::memset(raw, 0xFF, bytes + 2 * kGuardBytes);  // NaN, and -1 as an index
+void adopt(void* memory_, size_t bytes, size_t element_bytes, const std::string& name) {
   auto region = std::make_unique<Region>();
-  region->begin = reinterpret_cast<uintptr_t>(raw) + kGuardBytes;
+  region->begin = reinterpret_cast<uintptr_t>(memory_);
   region->bytes = bytes;
   region->granule = element_bytes >= 4 ? 4 : element_bytes;
   region->name = name;
@@ -263,19 +260,33 @@ void* allocate(size_t bytes, size_t element_bytes, const std::string& name) {
   region->cells = map_cells(cells, &region->cell_bytes);
   for (size_t c = 0; c < cells; ++c) region->cells[c].valid = true;
   memory().regions.push_back(std::move(region));
-  return raw + kGuardBytes;
 }
 
-void release(void* pointer) {
+// False: nothing is registered there.
+static bool drop_region(void* pointer) {
   auto& regions = memory().regions;
   const auto address = reinterpret_cast<uintptr_t>(pointer);
   const auto it =
       std::find_if(regions.begin(), regions.end(), [&](const auto& r) { return r->begin == address; });
-  if (it == regions.end()) return;
+  if (it == regions.end()) return false;
   munmap((*it)->cells, (*it)->cell_bytes);
-  std::free(static_cast<char*>(pointer) - kGuardBytes);
   memory().latest = nullptr;
   regions.erase(it);
+  return true;
+}
+
+void forget(void* pointer) { drop_region(pointer); }
+
+void* allocate(size_t bytes, size_t element_bytes, const std::string& name) {
+  auto* raw = static_cast<char*>(std::aligned_alloc(256, (bytes + 2 * kGuardBytes + 255) / 256 * 256));
+  if (raw == nullptr) throw std::bad_alloc();
+  std::memset(raw, 0xFF, bytes + 2 * kGuardBytes);  // NaN, and -1 as an index
+  adopt(raw + kGuardBytes, bytes, element_bytes, name);
+  return raw + kGuardBytes;
+}
+
+void release(void* pointer) {
+  if (drop_region(pointer)) std::free(static_cast<char*>(pointer) - kGuardBytes);
 }
 
 Traffic traffic() { return memory().traffic; }

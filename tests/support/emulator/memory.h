@@ -40,6 +40,11 @@ int64_t first_uninitialized(const void* address, size_t bytes);
 void* allocate(size_t bytes, size_t element_bytes, const std::string& name);
 void release(void* memory);
 
+/// Lets kernels touch `bytes` of somebody else's memory until forget(); it has no guard, so what is beside it must not be
+/// registered. mark_initialized() says what is in it.
+void adopt(void* memory, size_t bytes, size_t element_bytes, const std::string& name);
+void forget(void* memory);
+
 /// Bytes that kernels moved since reset_traffic(), each access counted, registered buffers only.
 struct Traffic {
   int64_t read_bytes = 0, written_bytes = 0, atomics = 0;
