@@ -44,7 +44,7 @@ Tensor MoeImpl::forward(const Tensor& x_NC, const BlockPass& pass) {
   auto* routing = pass.routing.get();
   const auto at = static_cast<size_t>(expert_layer);
   const auto chosen =
-      routing != nullptr && !routing->chosen_experts.empty() ? routing->chosen_experts.at(at) : Tensor();
+      routing != nullptr && at < routing->chosen_experts.size() ? routing->chosen_experts[at] : Tensor();
   const auto routes =
       ops::moe_gate(ops::linear(x_NC, gate->weight), gate->e_score_correction_bias, rule, chosen);
   auto weights_NK = routes.weights_NK;
