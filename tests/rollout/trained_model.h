@@ -54,7 +54,7 @@ inline std::vector<int64_t> digits_text(uint32_t number, int64_t length) {
   return out;
 }
 
-inline model::Transformer trained_model(bool mixture, int64_t steps = 120) {
+inline model::Transformer trained_model(bool mixture, int64_t steps = 80) {
   model::Transformer model(digits_config(mixture));
   model->initialize(3);
   torch::optim::Adam optimizer(model->parameters(), torch::optim::AdamOptions(5e-3));
