@@ -92,6 +92,7 @@ TextStageConfig text_config(double loss_weight) {
   c.texts_per_step = 6;
   c.update.schedule.lr = 1e-2;
   c.update.micro_batch_tokens = 32;
+  c.update.optimizer.weight_decay = 0.1;
   c.mtp.loss_weight = loss_weight;
   return c;
 }
@@ -143,7 +144,7 @@ prompts_per_step: 4
 group_size: 8
 micro_batch_tokens: 64
 schedule: {lr: 1.0e-2}
-optimizer: {max_grad_norm: 0.1}
+optimizer: {max_grad_norm: 0.1, weight_decay: 0.01}
 loss: {kl_coef: 0.01, clip_low: 0.2, clip_high: 0.28}
 sampling: {temperature: 0.8, max_completion_tokens: 6}
 rollout: {speculation: always}
