@@ -21,6 +21,7 @@ GOLDENS = {  # name: script and its arguments
     "grpo_step": ["grpo_step_golden.py", "tests/golden/grpo_step"],
     "maths": ["maths_golden.py", "tests/golden/maths"],
     "model": ["model_golden.py", "tests/golden/model"],
+    "mtp": ["mtp_golden.py", "tests/golden/model"],
     "tensorboard": ["tensorboard_check.py", "--write"],
     "train": ["adamw_golden.py", "tests/golden/train/adamw.json"],
     "weights": ["weights_golden.py", "tests/golden/weights"],

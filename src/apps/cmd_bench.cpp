@@ -37,6 +37,10 @@ void add_bench_command(CLI::App& app, Action& action) {
                     options->what.c_str(), r.at("tokens_per_s").get<double>(), r.at("seconds").get<double>(),
                     r.at("seconds_all").size(), r.at("gflops_per_s").get<double>(),
                     r.at("threads").get<int>());
+        if (r.contains("speedup")) {
+          std::printf("without drafts %.3f s: %.2f times the speed; %.1f %% of the drafts accepted\n", r.at("plain_seconds").get<double>(),
+                      r.at("speedup").get<double>(), 100 * r.value("speculation_acceptance", 0.0));
+        }
       }
       return 0;
     };

@@ -116,12 +116,14 @@ at::Tensor permuted_rows(const at::Tensor& tensor, int64_t head_dim) {
 
 }  // namespace
 
-void write_gguf(const std::filesystem::path& file, const ModelConfig& config, const NamedTensors& tensors,
+void write_gguf(const std::filesystem::path& file, const ModelConfig& whole, const NamedTensors& tensors,
                 GgufDtype dtype, const GgufTokenizer& tokenizer) {
   const std::string path = file.string();
-  config.validate(path);
-  require_known_class(path, config);
-  const NamedTensors ordered = ordered_parameters(path, config, tensors);
+  whole.validate(path);
+  require_known_class(path, whole);
+  NamedTensors ordered = ordered_parameters(path, whole, tensors);
+  std::erase_if(ordered, [&](const auto& named) { return whole.is_mtp_parameter(named.first); });
+  const ModelConfig config = whole.trunk();
   Metadata metadata = model_metadata(config, file.stem().string(), dtype);
   add_tokenizer(metadata, tokenizer, config, path);
 

@@ -1,6 +1,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "export_checks.h"
@@ -64,7 +65,13 @@ void write_hf_directory(const fs::path& dir, const ModelConfig& config, const Na
                         HfDtype dtype, uint64_t max_shard_bytes) {
   config.validate(dir.string());
   require_known_class(dir.string(), config);
-  const NamedTensors ordered = ordered_parameters(dir.string(), config, tensors);
+  NamedTensors ordered = ordered_parameters(dir.string(), config, tensors);
+  if (config.has_mtp()) {
+    std::map<std::string, at::Tensor> by_name(ordered.begin(), ordered.end());
+    const std::string prefix = cat("model.layers.", config.num_layers, "."), embedding = "model.embed_tokens.weight";
+    ordered.emplace_back(prefix + "embed_tokens.weight", by_name.at(embedding));
+    ordered.emplace_back(prefix + "shared_head.head.weight", by_name.at(config.tie_embeddings ? embedding : "lm_head.weight"));
+  }
   const DtypePair pair = dtype_pair(dtype);
   std::error_code error;
   fs::create_directories(dir, error);

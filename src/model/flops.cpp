@@ -26,6 +26,12 @@ PassCounts counts_of(double sequences, double context, double length) {
   return {tokens, tokens, sequences * (length * context + length * (length + 1) / 2)};
 }
 
+PassCounts mtp_counts(const ModelConfig& config, const PassCounts& rows) {
+  const double block = FlopShape::of(config).block_parameters;
+  return {rows.tokens * static_cast<double>(config.num_active_mtp_parameters()) / block, rows.logit_rows,
+          rows.attended / static_cast<double>(config.num_layers)};
+}
+
 FlopShape FlopShape::of(const ModelConfig& c) {
   const auto head = static_cast<double>(c.vocab_size * c.hidden_size);
   return {static_cast<double>(c.num_active_parameters()) - head * (c.tie_embeddings ? 1 : 2), head,

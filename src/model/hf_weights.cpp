@@ -109,6 +109,9 @@ class HfWeights : public WeightSource {
                       "Weights in .bin files must be converted to safetensors first."));
     }
     pair_scales();
+    // transformers copies the field of its config, but saves no MTP weights.
+    if (config_.has_mtp() && std::none_of(tensors_.begin(), tensors_.end(), [&](const auto& t) { return config_.is_mtp_parameter(t.first); }))
+      config_ = config_.trunk();
   }
 
   const ModelConfig& config() const override { return config_; }

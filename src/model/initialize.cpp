@@ -11,12 +11,14 @@ namespace r1::model {
 // Box-Muller on Philox: element pair i of parameter p is a function of (seed, p, i) alone.
 void TransformerImpl::initialize(uint64_t seed) {
   const torch::NoGradGuard no_grad;
+  NamedTensors weights, of_mtp;
+  for (auto& item : named_parameters()) (config_.is_mtp_parameter(item.key()) ? of_mtp : weights).emplace_back(item.key(), item.value());
+  weights.insert(weights.end(), of_mtp.begin(), of_mtp.end());  // the trunk's numbers do not depend on the module
   uint32_t index = 0;
-  for (auto& item : named_parameters()) {
-    auto& weight = item.value();
+  for (auto& [name, weight] : weights) {
     ++index;
     if (weight.dim() == 1) {
-      weight.fill_(item.key().ends_with("bias") ? 0.0 : 1.0);
+      weight.fill_(name.ends_with("bias") ? 0.0 : 1.0);
       continue;
     }
     auto values = torch::empty({weight.numel()}, torch::kFloat);

@@ -4,10 +4,10 @@
 
 namespace r1::model {
 
-KvCache::KvCache(const ModelConfig& config, int64_t num_pages, at::TensorOptions options)
+KvCache::KvCache(const ModelConfig& config, int64_t num_pages, at::TensorOptions options, bool with_mtp)
     : references_(static_cast<size_t>(num_pages), 0) {
   const bool latent = config.has_latent_attention();
-  for (int64_t i = 0; i < config.num_layers; ++i) {
+  for (int64_t i = 0; i < config.num_layers + (with_mtp ? 1 : 0); ++i) {
     layers_.push_back(ops::KvStore::create(num_pages, latent ? 1 : config.num_kv_heads,
                                            latent ? config.kv_lora_rank + config.qk_rope_head_dim : config.head_dim, latent, options));
   }
@@ -34,11 +34,12 @@ int32_t KvCache::copy(int32_t page) {
   return fresh;
 }
 
-int64_t KvCache::bytes_per_page(const ModelConfig& config) {
+int64_t KvCache::bytes_per_page(const ModelConfig& config, bool with_mtp) {
+  const int64_t layers = config.num_layers + (with_mtp ? 1 : 0);
   if (config.has_latent_attention()) {
-    return config.num_layers * ops::page_bytes(1, config.kv_lora_rank + config.qk_rope_head_dim, true);
+    return layers * ops::page_bytes(1, config.kv_lora_rank + config.qk_rope_head_dim, true);
   }
-  return config.num_layers * ops::page_bytes(config.num_kv_heads, config.head_dim, false);
+  return layers * ops::page_bytes(config.num_kv_heads, config.head_dim, false);
 }
 
 }  // namespace r1::model

@@ -79,6 +79,7 @@ ModelConfig ModelConfig::parse(ConfigNode node) {
   c.rope_scaling = parse_rope_scaling(node.child("rope_scaling"));
   node.read("max_positions", c.max_positions, at_least<int64_t>(1));
   node.read("tie_embeddings", c.tie_embeddings);
+  node.read("num_nextn_predict_layers", c.num_nextn_predict_layers, between<int64_t>(0, 1), "One module, of depth 1, can be had.");
   c.qkv_bias = c.architecture == "Qwen2ForCausalLM";
   c.qk_norm = c.architecture == "Qwen3ForCausalLM";
   node.read("qkv_bias", c.qkv_bias);
@@ -117,6 +118,8 @@ void ModelConfig::validate(const std::string& where) const {
   if (num_heads % num_kv_heads != 0)
     reject("num_kv_heads", num_kv_heads, cat("a divisor of num_heads = ", num_heads));
   validate_deepseek(*this, where);
+  if (num_nextn_predict_layers < 0 || num_nextn_predict_layers > 1)
+    reject("num_nextn_predict_layers", num_nextn_predict_layers, "0 or 1, since one module of depth 1 can be had");
   if (head_dim % 2 != 0) reject("head_dim", head_dim, "an even number, because rotary embeddings turn pairs");
   if (!(rms_norm_eps > 0) || !std::isfinite(rms_norm_eps)) reject("rms_norm_eps", rms_norm_eps, "above 0");
   if (!(rope_theta > 0) || !std::isfinite(rope_theta)) reject("rope_theta", rope_theta, "above 0");
@@ -155,7 +158,7 @@ std::vector<ParameterSpec> expected_parameters(const ModelConfig& c) {
   };
   const int64_t q_width = c.num_heads * c.head_dim, kv_width = c.num_kv_heads * c.head_dim;
   specs.push_back({"model.embed_tokens.weight", {c.vocab_size, c.hidden_size}});
-  for (int64_t layer = 0; layer < c.num_layers; ++layer) {
+  const auto block = [&](int64_t layer) {
     const std::string prefix = cat("model.layers.", layer, ".");
     norm(prefix + "input_layernorm", c.hidden_size);
     if (c.has_latent_attention()) {
@@ -189,22 +192,33 @@ std::vector<ParameterSpec> expected_parameters(const ModelConfig& c) {
     };
     if (!c.has_experts(layer)) {
       mlp(prefix + "mlp", c.intermediate_size);
-      continue;
+      return;
     }
     linear(prefix + "mlp.gate", c.n_routed_experts, c.hidden_size, false);
     if (c.has_correction_bias()) specs.push_back({prefix + "mlp.gate.e_score_correction_bias", {c.n_routed_experts}, false});
     for (int64_t e = 0; e < c.n_routed_experts; ++e) mlp(cat(prefix, "mlp.experts.", e), c.moe_intermediate_size);
     if (c.n_shared_experts > 0) mlp(prefix + "mlp.shared_experts", c.n_shared_experts * c.moe_intermediate_size);
+  };
+  for (int64_t layer = 0; layer < c.num_layers; ++layer) block(layer);
+  if (c.has_mtp()) {
+    const std::string prefix = cat("model.layers.", c.num_layers, ".");
+    norm(prefix + "enorm", c.hidden_size);
+    norm(prefix + "hnorm", c.hidden_size);
+    linear(prefix + "eh_proj", c.hidden_size, 2 * c.hidden_size, false);
+    block(c.num_layers);
+    norm(prefix + "shared_head.norm", c.hidden_size);
   }
   norm("model.norm", c.hidden_size);
   if (!c.tie_embeddings) linear("lm_head", c.vocab_size, c.hidden_size, false);
   return specs;
 }
 
-int64_t ModelConfig::num_parameters() const {
+namespace {
+
+int64_t count_trained(const ModelConfig& c, bool of_mtp) {
   int64_t total = 0;
-  for (const auto& spec : expected_parameters(*this)) {
-    if (!spec.trained) continue;
+  for (const auto& spec : expected_parameters(c)) {
+    if (!spec.trained || c.is_mtp_parameter(spec.name) != of_mtp) continue;
     int64_t elements = 1;
     for (const int64_t size : spec.shape) elements *= size;
     total += elements;
@@ -212,9 +226,29 @@ int64_t ModelConfig::num_parameters() const {
   return total;
 }
 
-int64_t ModelConfig::num_active_parameters() const {
-  const int64_t expert = 3 * hidden_size * moe_intermediate_size;
-  return num_parameters() - num_expert_layers() * (n_routed_experts - num_experts_per_tok) * expert;
+// Of one layer with experts, the parameters that a token does not meet.
+int64_t idle_parameters(const ModelConfig& c) {
+  return (c.n_routed_experts - c.num_experts_per_tok) * 3 * c.hidden_size * c.moe_intermediate_size;
+}
+
+}  // namespace
+
+int64_t ModelConfig::num_parameters() const { return count_trained(*this, false); }
+int64_t ModelConfig::num_active_parameters() const { return num_parameters() - num_expert_layers() * idle_parameters(*this); }
+
+int64_t ModelConfig::num_mtp_parameters() const { return has_mtp() ? count_trained(*this, true) : 0; }
+int64_t ModelConfig::num_active_mtp_parameters() const {
+  return num_mtp_parameters() - (has_mtp() && has_experts(num_layers) ? idle_parameters(*this) : 0);
+}
+
+bool ModelConfig::is_mtp_parameter(const std::string& name) const {
+  return has_mtp() && name.starts_with(cat("model.layers.", num_layers, "."));
+}
+
+ModelConfig ModelConfig::trunk() const {
+  ModelConfig c = *this;
+  c.num_nextn_predict_layers = 0;
+  return c;
 }
 
 double ModelConfig::attention_scale() const {

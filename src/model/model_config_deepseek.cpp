@@ -117,7 +117,7 @@ void write_deepseek(const ModelConfig& c, nlohmann::json& out) {
   out["qk_rope_head_dim"] = c.qk_rope_head_dim;
   out["v_head_dim"] = c.v_head_dim;
   if (c.architecture == "DeepseekV3ForCausalLM") out["rope_interleave"] = c.rope_interleave;
-  out["num_nextn_predict_layers"] = 0;
+  out["num_nextn_predict_layers"] = c.num_nextn_predict_layers;
   out["attention_bias"] = false;
 }
 

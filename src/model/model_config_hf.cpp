@@ -279,6 +279,7 @@ ModelConfig ModelConfig::from_hf_json(const json& object, const std::string& whe
   }
   in.ids("eos_token_id", c.eos_token_ids);
   c.initializer_range = in.number("initializer_range", 0.02);
+  c.num_nextn_predict_layers = in.integer("num_nextn_predict_layers", 0);
   c.validate(where);
   return c;
 }
@@ -330,6 +331,7 @@ json ModelConfig::to_hf_json() const {
   }
   out["rope_scaling"] = scaling;
   if (deepseek) write_deepseek(*this, out);
+  if (has_mtp()) out["num_nextn_predict_layers"] = num_nextn_predict_layers;
   if (llama || qwen3) out["attention_bias"] = qkv_bias;
   if (llama) out["mlp_bias"] = mlp_bias;
   if (mistral) out["sliding_window"] = nullptr;

@@ -58,7 +58,7 @@ Tensor MoeImpl::forward(const Tensor& x_NC, const BlockPass& pass) {
   auto* routing = pass.routing.get();
   const auto at = static_cast<size_t>(expert_layer);
   const auto chosen =
-      routing != nullptr && !routing->chosen_experts.empty() ? routing->chosen_experts.at(at) : Tensor();
+      routing != nullptr && at < routing->chosen_experts.size() ? routing->chosen_experts[at] : Tensor();
   // Scores in bf16 would tie: a device's gate multiplies in float32.
   const auto dtype = x_NC.scalar_type() == torch::kDouble ? torch::kDouble : torch::kFloat;
   const auto logits_NE = ops::linear(x_NC.to(dtype), gate->weight.to(dtype));

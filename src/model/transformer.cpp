@@ -25,6 +25,11 @@ TransformerImpl::TransformerImpl(ModelConfig config, at::TensorOptions options)
     layers->register_module(std::to_string(i), blocks_.back());
     if (auto moe = std::dynamic_pointer_cast<MoeImpl>(blocks_.back()->mlp)) expert_layers_.push_back(std::move(moe));
   }
+  if (config_.has_mtp()) {
+    mtp_ = layers->register_module(std::to_string(config_.num_layers), std::make_shared<MtpModuleImpl>(config_, options));
+    mtp_blocks_ = {Block(std::shared_ptr<BlockImpl>(mtp_))};
+    if (auto moe = std::dynamic_pointer_cast<MoeImpl>(mtp_->mlp)) expert_layers_.push_back(std::move(moe));
+  }
   norm_ = RmsNorm(config_.hidden_size, config_.rms_norm_eps, options);
   backbone->register_module("norm", norm_);
   if (!config_.tie_embeddings) {
@@ -44,16 +49,21 @@ void TransformerImpl::grow_rope(int64_t positions) {
   sin_PD2_ = ops::to_device(table.sin_PD2, device());
 }
 
-Tensor TransformerImpl::run_blocks(Tensor x_NC, BlockPass pass) {
+Tensor TransformerImpl::run_blocks(const std::vector<Block>& blocks, Tensor x_NC, BlockPass pass) {
   const bool recompute = activation_checkpointing && torch::GradMode::is_enabled();
   pass.cos_PD2 = cos_PD2_;
   pass.sin_PD2 = sin_PD2_;
   const auto kept = recompute ? std::make_shared<const BlockPass>(pass) : nullptr;
-  for (auto& block : blocks_) x_NC = recompute ? checkpointed_block(block, x_NC, kept) : block(x_NC, pass);
+  for (Block block : blocks) x_NC = recompute ? checkpointed_block(block, x_NC, kept) : block(x_NC, pass);
   return x_NC;
 }
 
 Tensor TransformerImpl::hidden(const Tensor& tokens_N, const ops::PackedLayout& layout, const RoutingPtr& routing) {
+  return run_packed(blocks_, ops::embedding(ops::to_device(tokens_N, device()), embed_weight_), layout, routing);
+}
+
+Tensor TransformerImpl::run_packed(const std::vector<Block>& blocks, const Tensor& x_NC, const ops::PackedLayout& layout,
+                                   const RoutingPtr& routing) {
   int64_t longest = 0;
   for (const auto& s : layout.segments) longest = std::max(longest, s.first_position + s.num_rows);
   grow_rope(longest);
@@ -64,14 +74,19 @@ Tensor TransformerImpl::hidden(const Tensor& tokens_N, const ops::PackedLayout& 
     return ops::attention(q, k, v, *kept, scale);
   };
   pass.routing = routing;
-  return run_blocks(ops::embedding(ops::to_device(tokens_N, device()), embed_weight_), std::move(pass));
+  return run_blocks(blocks, x_NC, std::move(pass));
 }
 
 Tensor TransformerImpl::hidden_cached(const Tensor& tokens_N, KvCache& cache, const std::vector<ops::CacheRun>& runs,
                                       const RoutingPtr& routing) {
   const torch::NoGradGuard no_grad;
+  return run_cached(blocks_, ops::embedding(ops::to_device(tokens_N, device()), embed_weight_), cache, runs, routing);
+}
+
+Tensor TransformerImpl::run_cached(const std::vector<Block>& blocks, const Tensor& x_NC, KvCache& cache,
+                                   const std::vector<ops::CacheRun>& runs, const RoutingPtr& routing) {
   int64_t longest = 0;
-  auto positions_N = torch::empty({tokens_N.size(0)}, torch::kLong);
+  auto positions_N = torch::empty({x_NC.size(0)}, torch::kLong);
   auto* positions = positions_N.data_ptr<int64_t>();
   for (const auto& run : runs) {
     for (int64_t i = 0; i < run.num_rows; ++i) positions[run.first_row + i] = run.first_position + i;
@@ -84,7 +99,7 @@ Tensor TransformerImpl::hidden_cached(const Tensor& tokens_N, KvCache& cache, co
     return ops::cached_attention(q, k, v, cache.layer(layer), runs, scale);
   };
   pass.routing = routing;
-  return run_blocks(ops::embedding(ops::to_device(tokens_N, device()), embed_weight_), std::move(pass));
+  return run_blocks(blocks, x_NC, std::move(pass));
 }
 
 Tensor TransformerImpl::logits(const Tensor& hidden_MC) {
@@ -95,16 +110,21 @@ Tensor TransformerImpl::logits(const Tensor& hidden_MC) {
 
 std::tuple<Tensor, Tensor> TransformerImpl::logprobs(const Tensor& hidden_MC, const Tensor& targets_M,
                                                      double inv_temperature) {
+  return ops::linear_logprob(norm_(hidden_MC), head_weight(), targets_M, inv_temperature, logit_chunk_rows());
+}
+
+int64_t TransformerImpl::logit_chunk_rows() const {
   constexpr int64_t kLogitBytes = 64 << 20;  // of one chunk
-  const int64_t chunk = std::clamp<int64_t>(kLogitBytes / (4 * config_.vocab_size), 16, 4096);
-  return ops::linear_logprob(norm_(hidden_MC), head_weight(), targets_M, inv_temperature, chunk);
+  return std::clamp<int64_t>(kLogitBytes / (4 * config_.vocab_size), 16, 4096);
 }
 
 void TransformerImpl::load_weights(const WeightSource& source) {
-  check_weights(source, config_);
+  const bool with_mtp = config_.has_mtp() && source.config().has_mtp();
+  check_weights(source, with_mtp ? config_ : config_.trunk());
   const torch::NoGradGuard no_grad;
-  for (auto& item : named_parameters()) item.value().copy_(source.load(item.key()));
-  for (auto& item : named_buffers()) item.value().copy_(source.load(item.key()));
+  for (auto& [name, tensor] : named_tensors()) {
+    if (with_mtp || !config_.is_mtp_parameter(name)) tensor.copy_(source.load(name));
+  }
 }
 
 NamedTensors TransformerImpl::named_tensors() const {
@@ -116,7 +136,8 @@ NamedTensors TransformerImpl::named_tensors() const {
 
 void TransformerImpl::copy_from(const TransformerImpl& other) {
   const torch::NoGradGuard no_grad;
-  const auto from = other.named_tensors();
+  auto from = other.named_tensors();
+  if (!config_.has_mtp()) std::erase_if(from, [&](const auto& named) { return other.config_.is_mtp_parameter(named.first); });
   const auto to = named_tensors();
   TORCH_CHECK(from.size() == to.size(), "copy_from: ", from.size(), " tensors into ", to.size());
   for (size_t i = 0; i < to.size(); ++i) to[i].second.copy_(from[i].second);

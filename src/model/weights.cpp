@@ -23,7 +23,9 @@ std::string first_few(const std::vector<std::string>& names) {
 }
 
 bool is_ignored(const std::string& name, const ModelConfig& config) {
-  return (config.tie_embeddings && name == "lm_head.weight") || name.ends_with(".rotary_emb.inv_freq");
+  const bool shared_by_mtp = config.is_mtp_parameter(name) &&
+                             (name.ends_with(".embed_tokens.weight") || name.ends_with(".shared_head.head.weight"));
+  return (config.tie_embeddings && name == "lm_head.weight") || shared_by_mtp || name.ends_with(".rotary_emb.inv_freq");
 }
 
 }  // namespace
@@ -66,8 +68,9 @@ void check_weights(const WeightSource& source, const ModelConfig& config) {
                       ".\n  The weights belong to another model than the config; use the config ",
                       "that came with them."));
   }
+  const auto left_out = [&](const std::string& name) { return !config.has_mtp() && source.config().is_mtp_parameter(name); };
   for (const auto& name : names)
-    if (expected.count(name) == 0 && !is_ignored(name, config)) unexpected.push_back(name);
+    if (expected.count(name) == 0 && !is_ignored(name, config) && !left_out(name)) unexpected.push_back(name);
   if (missing.empty() && unexpected.empty()) return;
   throw Error(cat(
       source.path(), ": ",

@@ -30,6 +30,9 @@ struct BenchConfig {
   double kl_coef = 0.001;
   int64_t micro_batch_tokens = 1024, repeats = 3, warmup = 1, threads = 0;
   at::Device device = at::kCPU;
+  std::string speculation = "auto";
+  std::vector<std::string> prompt_texts;
+  double temperature = 1.0;
 
   static BenchConfig load(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
     BenchConfig c;
@@ -52,6 +55,12 @@ struct BenchConfig {
     node.read("threads", c.threads, at_least<int64_t>(0));
     node.read("kl_coef", c.kl_coef, at_least(0.0));
     c.device = choose_device(read_device(node), node.where("device"));
+    node.read("speculation", c.speculation, one_of({"auto", "always", "off"}));
+    node.read("temperature", c.temperature, at_least(0.0));
+    node.read("prompt_texts", c.prompt_texts);
+    if (!c.prompt_texts.empty() && c.model_path.empty()) {
+      node.reject("prompt_texts", "texts only beside model.path", "A new model has no tokenizer; its prompts are random tokens.");
+    }
     node.reject_unknown_keys();
     return c;
   }
@@ -79,9 +88,11 @@ std::vector<int32_t> random_tokens(int64_t count, int64_t vocab_size, uint32_t s
 }
 
 template <typename Fn>
-nlohmann::json timed(const BenchConfig& c, const std::string& name, int64_t tokens, double flop, const Fn& fn) {
+nlohmann::json timed(const BenchConfig& c, const std::string& name, int64_t tokens, double flop, const Fn& fn,
+                     const std::function<void(int64_t)>& before = {}) {
   std::vector<double> seconds;
   for (int64_t i = 0; i < c.warmup + c.repeats; ++i) {
+    if (before) before(i);
     const double start_s = monotonic_s();
     fn(i);
     ops::synchronize(c.device);  // sync: the clock wants all of it
@@ -144,11 +155,20 @@ std::vector<rollout::Prompt> random_prompts(const BenchConfig& c, int64_t count)
   for (int64_t i = 0; i < count; ++i) {
     prompts.push_back({random_tokens(c.prompt_tokens, c.model.vocab_size, static_cast<uint32_t>(i)), static_cast<uint32_t>(i)});
   }
+  if (c.prompt_texts.empty()) return prompts;
+  const auto tokenizer = Tokenizer::load(c.model_path);
+  for (auto& prompt : prompts) {
+    const auto text = tokenizer.encode(c.prompt_texts[prompt.index % c.prompt_texts.size()]);
+    prompt.tokens.clear();
+    if (tokenizer.bos_id()) prompt.tokens.push_back(*tokenizer.bos_id());
+    prompt.tokens.insert(prompt.tokens.end(), text.begin(), text.end());
+  }
   return prompts;
 }
 
-rollout::SamplingConfig full_length(int64_t tokens) {
+rollout::SamplingConfig full_length(const BenchConfig& c, int64_t tokens) {
   rollout::SamplingConfig sampling;
+  sampling.rule.temperature = c.temperature;
   sampling.max_completion_tokens = tokens;
   sampling.stop_at_eos = false;
   return sampling;
@@ -156,14 +176,33 @@ rollout::SamplingConfig full_length(int64_t tokens) {
 
 nlohmann::json bench_rollout(const BenchConfig& c) {
   auto model = c.make_model(false);
-  rollout::Engine engine(model, Tokenizer::characters("0", {}), {.max_batch = c.max_batch});
+  rollout::EngineConfig engine_config{.max_batch = c.max_batch};
+  engine_config.speculation = rollout::speculation_mode(c.speculation);
+  rollout::Engine engine(model, Tokenizer::characters("0", {}), engine_config);
   const auto prompts = random_prompts(c, c.sequences);
   const int64_t tokens = c.sequences * c.new_tokens;
   const double flop = static_cast<double>(c.sequences * (c.prompt_tokens + c.new_tokens)) * body_flop(c.model) +
                       static_cast<double>(tokens) * head_flop(c.model);
-  return timed(c, "rollout", tokens, flop, [&](int64_t i) {
-    engine.sample(prompts, 1, full_length(c.new_tokens), {1, 0, static_cast<uint32_t>(i)});
+  const auto sample = [&](rollout::Engine& with, int64_t i) { with.sample(prompts, 1, full_length(c, c.new_tokens), {1, 0, static_cast<uint32_t>(i)}); };
+  if (!c.model.has_mtp() || c.speculation == "off") return timed(c, "rollout", tokens, flop, [&](int64_t i) { sample(engine, i); });
+  // Without drafts in the same run and turn by turn: a ratio holds where the machine is shared.
+  engine_config.speculation = rollout::Speculation::kOff;
+  rollout::Engine plain(model, Tokenizer::characters("0", {}), engine_config);
+  std::vector<double> plain_s;
+  rollout::SpeculationStats warm;
+  auto result = timed(c, "rollout", tokens, flop, [&](int64_t i) { sample(engine, i); }, [&](int64_t i) {
+    const double start_s = monotonic_s();
+    sample(plain, i);
+    if (i >= c.warmup) plain_s.push_back(monotonic_s() - start_s);
+    if (i == c.warmup) warm = engine.stats().speculation;
   });
+  std::sort(plain_s.begin(), plain_s.end());
+  result["plain_seconds"] = plain_s[plain_s.size() / 2];
+  result["speedup"] = plain_s[plain_s.size() / 2] / result["seconds"].get<double>();
+  for (const auto& [key, figure] : (engine.stats().speculation - warm).figures()) {
+    if (key != "speculation_speedup") result[key] = figure;  // an estimate; `speedup` is measured
+  }
+  return result;
 }
 
 nlohmann::json bench_grpo(const BenchConfig& c) {
@@ -190,7 +229,7 @@ nlohmann::json bench_grpo(const BenchConfig& c) {
       sum += now - at;
       at = now;
     };
-    const auto groups = engine.sample(prompts, c.completions, full_length(c.completion_tokens), {1, 0, static_cast<uint32_t>(step)});
+    const auto groups = engine.sample(prompts, c.completions, full_length(c, c.completion_tokens), {1, 0, static_cast<uint32_t>(step)});
     lap(rollout_s);
     std::vector<train::TokenTree> trees;
     for (const auto& g : groups) {

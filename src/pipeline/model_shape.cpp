@@ -9,6 +9,7 @@ ModelShape ModelShape::of(const model::ModelConfig& c) {
   s.name = c.architecture;
   s.total_parameters = static_cast<double>(c.num_parameters());
   s.active_parameters = static_cast<double>(c.num_active_parameters());
+  s.mtp_parameters = static_cast<double>(c.num_mtp_parameters());
   s.expert_layers = c.num_expert_layers();
   s.num_layers = c.num_layers;
   s.hidden_size = c.hidden_size;

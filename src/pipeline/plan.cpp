@@ -15,7 +15,8 @@ std::string model_line(const StageEntry& stage) {
   const auto parameters = human_count(shape.total_parameters);
   // Of the embedding a token meets one row, which the published counts leave out.
   const double embedding = shape.tie_embeddings ? 0 : static_cast<double>(shape.vocab_size * shape.hidden_size);
-  const auto active = shape.active_parameters < shape.total_parameters ? cat(", ", human_count(shape.active_parameters - embedding), " active") : "";
+  const auto active = cat(shape.active_parameters < shape.total_parameters ? cat(", ", human_count(shape.active_parameters - embedding), " active") : "",
+                          shape.mtp_parameters > 0 ? cat(", and ", human_count(shape.mtp_parameters), " of its module for multi-token prediction") : "");
   if (stage.model.shape) {
     return cat(shape.name, ", ", parameters, " parameters", active, " (", shape.num_layers, " layers, width ", shape.hidden_size, ", vocabulary ", shape.vocab_size, "): counts of a plan, no weights are read");
   }

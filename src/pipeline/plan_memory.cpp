@@ -103,6 +103,7 @@ double micro_batch_tokens(const StageEntry& entry, const Lengths& lengths) {
 MemoryItems stage_memory(const StageEntry& entry, const Lengths& lengths, const Hardware& h, int64_t devices, int64_t replica) {
   const auto m = shape_of(entry);
   const auto all = static_cast<double>(devices), shared = static_cast<double>(replica);
+  const double parameters = m.total_parameters + m.mtp_parameters, layers = static_cast<double>(m.num_layers) + (m.mtp_parameters > 0 ? 1 : 0);
   const double head = static_cast<double>(m.vocab_size * m.hidden_size);
   const double vocabulary_row = 4 * static_cast<double>(m.vocab_size);
   double logits = 0;
@@ -110,19 +111,18 @@ MemoryItems stage_memory(const StageEntry& entry, const Lengths& lengths, const 
   const auto add = [&](const char* name, double bytes) {
     if (bytes > 0) items.emplace_back(name, bytes);
   };
-  add("weights", m.total_parameters * h.weight_bytes / shared);
+  add("weights", parameters * h.weight_bytes / shared);
   const auto* update = update_of(entry);
   if (update != nullptr) {
-    add("master weights", m.total_parameters * h.master_bytes / all);
-    add("optimizer", m.total_parameters * h.moment_bytes / all);
+    add("master weights", parameters * h.master_bytes / all);
+    add("optimizer", parameters * h.moment_bytes / all);
     const auto* grpo = std::get_if<train::GrpoStageConfig>(&entry.config);
     if (grpo != nullptr && grpo->loss.kl_coef > 0) add("reference", m.total_parameters * h.weight_bytes / shared);
     if (grpo != nullptr && grpo->preference) add("reward model", m.total_parameters * h.weight_bytes / shared);
     const auto size = update_size(entry, lengths);
     const double tokens = micro_batch_tokens(entry, lengths), per_layer = activation_values(m, size.slots / size.tokens);
-    const auto layers = static_cast<double>(m.num_layers);
     const double kept = update->activation_checkpointing ? layers * static_cast<double>(m.hidden_size) + per_layer : layers * per_layer;
-    const double activations = tokens * kept * h.activation_bytes / shared, gradients = m.total_parameters * h.gradient_bytes / shared;
+    const double activations = tokens * kept * h.activation_bytes / shared, gradients = parameters * h.gradient_bytes / shared;
     // The gradients of an only micro-batch take the place of the activations, which the backward pass gives back on its way.
     const bool in_their_place = devices == 1 && size.tokens <= tokens;
     add("gradients", in_their_place ? std::max(0.0, gradients - activations) : gradients);
@@ -133,7 +133,7 @@ MemoryItems stage_memory(const StageEntry& entry, const Lengths& lengths, const 
     logits = std::min(std::max(kLogitBytes, 16 * vocabulary_row), tokens * vocabulary_row) / shared;
   }
   if (const auto* engine = engine_of(entry)) {
-    if (h.decoding_copies) add("decoding copies", (m.flops().block_parameters + head) * h.weight_bytes / shared);
+    if (h.decoding_copies) add("decoding copies", (m.flops().block_parameters + m.mtp_parameters + head) * h.weight_bytes / shared);
     const double sequences = concurrent_sequences(entry, devices / replica);
     const auto* grpo = std::get_if<train::GrpoStageConfig>(&entry.config);
     const auto* rejection = std::get_if<train::RejectionConfig>(&entry.config);
@@ -142,7 +142,7 @@ MemoryItems stage_memory(const StageEntry& entry, const Lengths& lengths, const 
     if (grpo != nullptr) {
       cached = std::max(cached, cache_tokens(std::min(sequences, static_cast<double>(grpo->eval.problems)), 1, lengths));
     }
-    const double bytes = cached * static_cast<double>(m.cache_values_per_layer * m.num_layers) * h.cache_bytes;
+    const double bytes = cached * static_cast<double>(m.cache_values_per_layer) * layers * h.cache_bytes;
     add("KV cache", std::min(bytes, static_cast<double>(engine->kv_cache_bytes)) / shared);
     logits = std::max(logits, 2 * sequences * vocabulary_row / shared);  // and what drawing from them needs
   }

@@ -177,7 +177,9 @@ void load_start(const RunConfig& config, const RunDirectory& directory, const St
   } else if (entry.model.path.empty()) {
     model->initialize(config.seed);
   } else {
-    model->load_weights(*model::open_weights(entry.model.path));
+    const auto weights = model::open_weights(entry.model.path);
+    if (entry.model.config.has_mtp() && !weights->config().has_mtp()) model->initialize(config.seed);  // a new module on old weights
+    model->load_weights(*weights);
   }
 }
 

@@ -20,7 +20,7 @@ ModelSource parse_model(ConfigNode node, LoadFor purpose) {
   std::filesystem::path shape;
   node.read("shape", shape);
   for (const auto& key : node.keys()) {
-    if (key != "path" && key != "shape") {
+    if (key != "path" && key != "shape" && key != "num_nextn_predict_layers") {
       node.reject(key, "nothing beside model.path: the shape is read from the weights",
                   "Remove this key, or model.path to begin with new weights.");
     }
@@ -36,6 +36,7 @@ ModelSource parse_model(ConfigNode node, LoadFor purpose) {
                 shape.empty() ? "Relative paths begin at the working directory." : "Put the weights there; `r1 plan` needs none.");
   }
   m.config = model::open_weights(m.path)->config();
+  node.read("num_nextn_predict_layers", m.config.num_nextn_predict_layers, between<int64_t>(0, 1), "One module, of depth 1, can be had.");
   return m;
 }
 

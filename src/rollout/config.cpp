@@ -24,6 +24,9 @@ EngineConfig EngineConfig::parse(ConfigNode node) {
   node.read("max_batch", c.max_batch, at_least<int64_t>(1));
   node.read("prefill_tokens", c.prefill_tokens, at_least<int64_t>(1));
   node.read("kv_cache_bytes", c.kv_cache_bytes, at_least<int64_t>(1 << 16));
+  std::string speculation = "auto";
+  node.read("speculation", speculation, one_of({"auto", "always", "off"}));
+  c.speculation = speculation_mode(speculation);
   node.reject_unknown_keys();
   return c;
 }

@@ -3,8 +3,11 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <optional>
 
+#include "drafter.h"
 #include "r1/util/error.h"
+#include "r1/util/progress.h"
 #include "r1/util/random.h"
 #include "r1/util/strings.h"
 #include "stop_texts.h"
@@ -37,6 +40,7 @@ struct Engine::Run {
     size_t index;
     std::vector<int32_t> pages;
     torch::Tensor first_logits_V;
+    torch::Tensor last_hidden_1C;  // of the prompt's last token, normed; while drafting alone
     int64_t next_sample = 0;
     int64_t tokens_limit = 0;
   };
@@ -49,6 +53,7 @@ struct Engine::Run {
     int64_t reserved;  // pages it may still take or holds of its own
     StopTexts stop;
     bool ended = false;
+    Draft draft = {};
   };
 
   Engine& engine;
@@ -62,6 +67,7 @@ struct Engine::Run {
   std::vector<Sequence> active = {};
   size_t next_prompt = 0;
   int64_t reserved = 0, finished = 0;
+  std::optional<Drafter> drafter = {};
 
   model::KvCache& cache() { return *engine.cache_; }
 
@@ -69,10 +75,12 @@ struct Engine::Run {
     const auto P = static_cast<int64_t>(prompts[prompt].tokens.size());
     return std::min(sampling.max_completion_tokens, engine.model_->config().max_positions - P);
   }
-  // A completion's own pages at most: all but the prompt's whole ones.
+  // The prompt's pages that its completions share: its whole ones. The MTP module's row at its last position is each completion's own.
+  int64_t shared_pages(int64_t prompt_tokens) const { return (prompt_tokens - (engine.may_draft() ? 1 : 0)) / ops::page_tokens(); }
+  // A completion's own pages at most.
   int64_t own_pages(size_t prompt) const {
     const auto P = static_cast<int64_t>(prompts[prompt].tokens.size());
-    return pages_for(P + limit_of(prompt)) - P / ops::page_tokens();
+    return pages_for(P + limit_of(prompt)) - shared_pages(P);
   }
   int64_t prompt_pages(size_t prompt) const { return pages_for(static_cast<int64_t>(prompts[prompt].tokens.size())); }
 
@@ -95,7 +103,7 @@ struct Engine::Run {
       largest = std::max(largest, own_pages(i));
       prompt_largest = std::max(prompt_largest, prompt_pages(i));
     }
-    const int64_t page_bytes = model::KvCache::bytes_per_page(config);
+    const int64_t page_bytes = model::KvCache::bytes_per_page(config, engine.may_draft());
     const int64_t sequences = std::min(engine.config_.max_batch, static_cast<int64_t>(prompts.size()) * G);
     const int64_t wanted = sequences * (largest + prompt_largest);
     const int64_t allowed = engine.config_.kv_cache_bytes / page_bytes;
@@ -107,8 +115,10 @@ struct Engine::Run {
     const int64_t pages = std::min(wanted, allowed);
     if (!engine.cache_ || engine.cache_->num_pages() < pages) {
       engine.cache_.reset();
-      engine.cache_ = std::make_unique<model::KvCache>(config, pages, engine.model_->head_weight().options().requires_grad(false));
+      engine.cache_ = std::make_unique<model::KvCache>(config, pages, engine.model_->head_weight().options().requires_grad(false),
+                                                        engine.may_draft());
     }
+    if (engine.may_draft()) drafter.emplace(engine.model_, cache(), sampling.rule);
   }
 
   model::RoutingPtr new_routing() const { return engine.record_routes ? std::make_shared<model::Routing>() : nullptr; }
@@ -158,7 +168,8 @@ struct Engine::Run {
       last_rows.push_back(static_cast<int64_t>(ids.size()) - 1);
     }
     const auto routing = new_routing();
-    const auto hidden = engine.model_->hidden_cached(token_tensor(ids), cache(), runs, routing);
+    const auto tokens_N = token_tensor(ids);
+    const auto hidden = engine.model_->hidden_cached(tokens_N, cache(), runs, routing);
     for (size_t i = 0; i < groups.size(); ++i) {
       append_routes(routing, runs[i].first_row, runs[i].num_rows, results[groups[i].index].prompt_routes);
     }
@@ -168,8 +179,14 @@ struct Engine::Run {
       engine.stats_.computed.attended += model::counts_of(1, 0, static_cast<double>(run.num_rows)).attended;
     }
     engine.stats_.computed += {static_cast<double>(ids.size()), static_cast<double>(groups.size()), 0};
+    torch::Tensor normed;
+    if (drafter) {
+      normed = engine.model_->final_norm(hidden);
+      engine.stats_.computed += drafter->add_prompts(tokens_N, normed, runs);
+    }
     for (size_t i = 0; i < groups.size(); ++i) {
       groups[i].first_logits_V = logits[static_cast<int64_t>(i)];
+      if (drafter) groups[i].last_hidden_1C = normed.narrow(0, last_rows[i], 1).clone();
       open.push_back(std::move(groups[i]));
     }
   }
@@ -187,12 +204,13 @@ struct Engine::Run {
              reserved + own <= cache().num_pages()) {
         reserved += own;
         Sequence s{g.index, g.next_sample++, {}, P, g.tokens_limit, own, StopTexts(sampling.stop), false};
-        const int64_t whole = P / ops::page_tokens();
-        for (int64_t i = 0; i < whole; ++i) {
+        const int64_t shared = shared_pages(P);
+        for (int64_t i = 0; i < shared; ++i) {
           cache().share(g.pages[static_cast<size_t>(i)]);
           s.pages.push_back(g.pages[static_cast<size_t>(i)]);
         }
-        if (P % ops::page_tokens() != 0) s.pages.push_back(cache().copy(g.pages.back()));
+        if (P > shared * ops::page_tokens()) s.pages.push_back(cache().copy(g.pages.back()));
+        if (drafter) s.draft = {P - 1, {g.last_hidden_1C}};
         fresh.push_back(std::move(s));
         any = true;
         row_of.push_back(static_cast<int64_t>(logits.size()));
@@ -234,26 +252,54 @@ struct Engine::Run {
     }
   }
 
-  void draw(std::vector<Sequence>& sequences, const torch::Tensor& logits, const std::vector<int64_t>& row_of) {
+  Completion& completion_of(const Sequence& s) { return results[s.group].completions[static_cast<size_t>(s.sample)]; }
+
+  // What the draw of a completion's token at `position` inverts its distribution at.
+  double uniform_of(const Sequence& s, size_t position) const {
+    return draw_uniform({.seed = origin.seed,
+                         .stream = Stream::kSampling,
+                         .stage = origin.stage,
+                         .step = origin.step,
+                         .prompt = prompts[s.group].index,
+                         .sample = static_cast<uint32_t>(s.sample),
+                         .position = static_cast<uint32_t>(position)});
+  }
+
+  // Draws each sequence's next token from logits row row_of[i]. With a draft the row behind it holds the logits after the draft: when
+  // the token drawn is the draft, that row gives the token after it. Returns how many each got.
+  std::vector<int64_t> draw(std::vector<Sequence>& sequences, const torch::Tensor& logits, const std::vector<int64_t>& row_of) {
+    std::vector<int64_t> rows, gained;
     std::vector<double> uniforms;
-    for (const auto& s : sequences) {
-      const auto& done = results[s.group].completions[static_cast<size_t>(s.sample)].tokens;
-      uniforms.push_back(draw_uniform({.seed = origin.seed,
-                                       .stream = Stream::kSampling,
-                                       .stage = origin.stage,
-                                       .step = origin.step,
-                                       .prompt = prompts[s.group].index,
-                                       .sample = static_cast<uint32_t>(s.sample),
-                                       .position = static_cast<uint32_t>(done.size())}));
-    }
-    const auto drawn = ops::sample_tokens(logits, row_of, uniforms, sampling.rule);
     for (size_t i = 0; i < sequences.size(); ++i) {
-      auto& completion = results[sequences[i].group].completions[static_cast<size_t>(sequences[i].sample)];
-      completion.tokens.push_back(drawn.tokens[i]);
-      completion.rollout_logprobs.push_back(drawn.logprobs[i]);
-      sequences[i].ended = has_ended(sequences[i]);
+      const size_t done = completion_of(sequences[i]).tokens.size();
+      for (int64_t k = 0; k < (sequences[i].draft.token < 0 ? 1 : 2); ++k) {
+        rows.push_back(row_of[i] + k);
+        uniforms.push_back(uniform_of(sequences[i], done + static_cast<size_t>(k)));
+      }
     }
-    engine.stats_.generated_tokens += static_cast<int64_t>(sequences.size());
+    const auto drawn = ops::sample_tokens(logits, rows, uniforms, sampling.rule);
+    size_t m = 0;
+    for (auto& s : sequences) {
+      auto& completion = completion_of(s);
+      const auto append = [&](size_t from) {
+        completion.tokens.push_back(drawn.tokens[from]);
+        completion.rollout_logprobs.push_back(drawn.logprobs[from]);
+        s.ended = has_ended(s);
+      };
+      const bool drafted = s.draft.token >= 0;
+      append(m);
+      const bool accepted = drafted && drawn.tokens[m] == s.draft.token;
+      const bool gains = accepted && !s.ended;
+      if (gains) append(m + 1);
+      engine.stats_.speculation.drafted += drafted ? 1 : 0;
+      engine.stats_.speculation.accepted += accepted ? 1 : 0;
+      engine.stats_.speculation.gained += gains ? 1 : 0;
+      m += drafted ? 2 : 1;
+      gained.push_back(gains ? 2 : 1);
+      engine.stats_.generated_tokens += gained.back();
+      s.draft.token = -1;
+    }
+    return gained;
   }
 
   bool has_ended(Sequence& s) {
@@ -294,31 +340,58 @@ struct Engine::Run {
     });
   }
 
+  // Drafts a token for every sequence that needs more than one; false when the module had to catch up first.
+  bool propose() {
+    std::vector<Drafter::Request> requests;
+    bool usual = true;
+    for (auto& s : active) {
+      const auto& tokens = completion_of(s).tokens;
+      if (static_cast<int64_t>(tokens.size()) + 1 >= s.limit) continue;
+      usual = usual && s.draft.waiting.size() <= 2;
+      requests.push_back({&s.draft, &tokens, &s.pages, uniform_of(s, tokens.size())});
+    }
+    engine.stats_.computed += drafter->propose(requests);
+    return usual;
+  }
+
   void decode() {
     if (active.empty()) return;
+    const double start_s = monotonic_s();
+    const auto sequences = static_cast<int64_t>(active.size());
+    const bool drafting = drafter && (engine.decide_drafting ? engine.decide_drafting(sequences) : engine.policy_.choose(sequences));
+    const bool usual = !drafting || propose();
     std::vector<int64_t> ids, row_of;
     std::vector<ops::CacheRun> runs;
     for (auto& s : active) {
-      if (pages_for(s.length + 1) > static_cast<int64_t>(s.pages.size())) s.pages.push_back(cache().take());
-      runs.push_back({static_cast<int64_t>(ids.size()), 1, s.length, &s.pages});
+      const int64_t rows = s.draft.token < 0 ? 1 : 2;
+      while (pages_for(s.length + rows) > static_cast<int64_t>(s.pages.size())) s.pages.push_back(cache().take());
+      runs.push_back({static_cast<int64_t>(ids.size()), rows, s.length, &s.pages});
       row_of.push_back(static_cast<int64_t>(ids.size()));
-      ids.push_back(results[s.group].completions[static_cast<size_t>(s.sample)].tokens.back());
-      ++s.length;
-      engine.stats_.computed += {1, 1, static_cast<double>(s.length)};
+      ids.push_back(completion_of(s).tokens.back());
+      if (rows == 2) ids.push_back(s.draft.token);
+      engine.stats_.computed += model::counts_of(1, static_cast<double>(s.length), static_cast<double>(rows));
     }
     const auto routing = new_routing();
-    const auto logits = engine.model_->logits(engine.model_->hidden_cached(token_tensor(ids), cache(), runs, routing));
-    for (size_t i = 0; i < active.size(); ++i) {
-      append_routes(routing, static_cast<int64_t>(i), 1, results[active[i].group].completions[static_cast<size_t>(active[i].sample)].routes);
-    }
+    const auto hidden = engine.model_->hidden_cached(token_tensor(ids), cache(), runs, routing);
+    const auto logits = engine.model_->logits(hidden);
     ++engine.stats_.decode_steps;
-    draw(active, logits, row_of);
+    const auto gained = draw(active, logits, row_of);
+    const auto normed = drafter ? engine.model_->final_norm(hidden) : torch::Tensor();
+    int64_t tokens = 0;
+    for (size_t i = 0; i < active.size(); ++i) {
+      auto& s = active[i];
+      append_routes(routing, row_of[i], gained[i], completion_of(s).routes);
+      for (int64_t k = 0; drafter && k < gained[i]; ++k) s.draft.waiting.push_back(normed.narrow(0, row_of[i] + k, 1));
+      s.length += gained[i];
+      tokens += gained[i];
+    }
+    if (drafter) engine.policy_.record(sequences, drafting, usual, tokens, monotonic_s() - start_s, engine.stats_.speculation);
     retire();
   }
 };
 
 Engine::Engine(model::Transformer model, Tokenizer tokenizer, EngineConfig config)
-    : model_(std::move(model)), tokenizer_(std::move(tokenizer)), config_(config) {}
+    : model_(std::move(model)), tokenizer_(std::move(tokenizer)), config_(config), policy_(config.speculation) {}
 Engine::~Engine() = default;
 
 std::vector<RolloutGroup> Engine::sample(const std::vector<Prompt>& prompts, int64_t G, const SamplingConfig& sampling,

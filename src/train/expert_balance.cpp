@@ -43,7 +43,7 @@ model::RoutingPtr ExpertBalance::routing(int64_t sequences_in_step) const {
 
 void ExpertBalance::add(const model::RoutingPtr& routing) {
   if (!routing) return;
-  for (size_t l = 0; l < counts_.size(); ++l)
+  for (size_t l = 0; l < routing->experts.size(); ++l)  // without the MTP module's where that was not computed
     step_counts_[l] += ops::expert_counts(routing->experts[l], counts_[l].size(0));
   for (const auto& b : routing->balance) balance_ += b.to(torch::kDouble) * routing->balance_weight;
 }
@@ -67,7 +67,9 @@ void ExpertBalance::report(std::vector<std::pair<std::string, double>>& metrics)
   std::vector<std::pair<std::string, double>> listed;
   for (size_t l = 0; l < counts_.size(); ++l) {
     const auto counts = counts_[l].cpu();  // sync: figures are for the host
-    const auto load = counts.to(torch::kDouble) / std::max(1.0, counts.sum().item<double>() / static_cast<double>(E));
+    const auto total = counts.sum().item<double>();
+    if (total == 0) continue;
+    const auto load = counts.to(torch::kDouble) / std::max(1.0, total / static_cast<double>(E));
     const auto layer = cat("expert_load_layer", first_layer + static_cast<int64_t>(l));
     listed.emplace_back(cat(layer, "_max"), load.max().item<double>());
     busiest = std::max(busiest, listed.back().second);

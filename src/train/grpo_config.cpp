@@ -27,6 +27,7 @@ GrpoStageConfig GrpoStageConfig::parse(ConfigNode node) {
   c.loss = algo::GrpoLossConfig::parse(node.child("loss"));
   c.advantage = algo::AdvantageConfig::parse(node.child("advantage"));
   c.sampling = rollout::SamplingConfig::parse(node.child("sampling"));
+  c.mtp = MtpConfig::parse(node.child("mtp"), c.mtp.loss_weight, true);
   c.longer = LongerConfig::parse(node.child("longer"), c.sampling);
   c.engine = rollout::EngineConfig::parse(node.child("rollout"));
   c.eval = EvalConfig::parse(node.child("eval"), c.sampling);

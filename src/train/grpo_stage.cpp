@@ -39,8 +39,11 @@ GrpoStage::GrpoStage(StageContext context, GrpoStageConfig config, Reward reward
       engine_(std::make_unique<rollout::Engine>(context_.model, context_.tokenizer, config_.engine)) {
   context_.model->activation_checkpointing = config_.update.activation_checkpointing;
   engine_->record_routes = !context_.model->expert_layers().empty();
+  if (context_.model->config().has_mtp() && config_.mtp.loss_weight > 0) {
+    mtp_optimizer_.emplace(trainable_parameters(context_.model, Part::kMtp), config_.update.optimizer);
+  }
   if (config_.loss.kl_coef > 0) {
-    reference_ = model::Transformer(context_.model->config(), context_.model->head_weight().options().requires_grad(false));
+    reference_ = model::Transformer(context_.model->config().trunk(), context_.model->head_weight().options().requires_grad(false));
     for (auto& p : reference_->parameters()) p.requires_grad_(false);
     replace_reference();
   }
@@ -196,11 +199,13 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
   int64_t routes = 0;
   const double inv_temperature = 1 / config_.sampling.rule.temperature;
   optimizer_.zero_grad();
+  if (mtp_optimizer_) mtp_optimizer_->zero_grad();
   algo::GrpoStats stats;
   const auto device = context_.model->device();
   const auto there = [&](const Tensor& x) { return ops::to_device(x, device); };
   auto differing_routes = torch::zeros({}, torch::TensorOptions(device).dtype(torch::kLong));
-  auto sums_2 = torch::zeros({2}, torch::TensorOptions(device).dtype(torch::kDouble));  // loss, entropy
+  auto sums_3 = torch::zeros({3}, torch::TensorOptions(device).dtype(torch::kDouble));  // loss, entropy, the MTP module's
+  const double mtp_targets = static_cast<double>(std::max<int64_t>(1, count_mtp_targets(trees)));
   for (const auto& packed : pack_micro_batches(trees, config_.update.micro_batch_tokens, config_.share_prompts)) {
     const auto batch = packed.to(device);
     algo::GrpoBatch terms;
@@ -240,19 +245,28 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
         context_.model->logprobs(gather_rows(hidden, batch.rows_M), batch.targets_M, inv_temperature);
     const auto loss = algo::grpo_loss(logprobs_M, terms, scale, config_.loss);
     loss.loss.backward();
+    if (mtp_optimizer_) {
+      const auto mtp = mtp_loss(context_.model, hidden, batch, routing, inv_temperature, model::MtpGradient::kModuleAlone);
+      training_ += mtp.counts;
+      if (mtp.targets > 0) {
+        sums_3[2] += mtp.sum.detach();
+        (mtp.sum * (config_.mtp.loss_weight / mtp_targets)).backward();
+      }
+    }
     experts_.add(routing);
     if (routing) {
       differing_routes += count_differing_routes(sampler_experts, routing->experts);
       for (const auto& experts_NK : sampler_experts) routes += experts_NK.numel();
     }
-    sums_2 += torch::stack({loss.loss.detach().to(torch::kDouble), (entropy_M * terms.mask_N).sum(torch::kDouble)});
+    sums_3.narrow(0, 0, 2) += torch::stack({loss.loss.detach().to(torch::kDouble), (entropy_M * terms.mask_N).sum(torch::kDouble)});
     trained_tokens_ += batch.targets_M.size(0);
     stats.add(loss.stats);
   }
-  const auto sums = sums_2.cpu();  // sync: a loss that is not finite must stop the step
-  const auto loss_sum = sums[0].item<double>(), entropy_sum = sums[1].item<double>();
+  const auto sums = sums_3.cpu();  // sync: a loss that is not finite must stop the step
+  const auto loss_sum = sums[0].item<double>(), entropy_sum = sums[1].item<double>(), mtp_sum = sums[2].item<double>();
   const double lr = config_.update.schedule.at(step_);
-  const auto applied = std::isfinite(loss_sum) ? optimizer_.step(lr) : OptimizerStep{};
+  const bool finite = std::isfinite(loss_sum + mtp_sum) && (!mtp_optimizer_ || std::isfinite(mtp_optimizer_->grad_norm()));
+  const auto applied = finite ? optimizer_.step(lr) : OptimizerStep{};
   if (!applied.applied) {
     nlohmann::json rows = nlohmann::json::array();
     for (int64_t i = 0; i < count; ++i) {
@@ -263,8 +277,10 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
                         {"advantage", s.advantages[g]}});
       }
     }
-    fail_not_finite(context_, step_ + 1, std::isfinite(loss_sum) ? "a gradient" : "the loss", rows);
+    fail_not_finite(context_, step_ + 1, std::isfinite(loss_sum + mtp_sum) ? "a gradient" : "the loss", rows);
   }
+  OptimizerStep mtp_applied;
+  if (mtp_optimizer_) mtp_applied = mtp_optimizer_->step(config_.mtp.lr > 0 ? config_.mtp.lr : lr);
   experts_.update_biases();
   ++step_;
   if (!reference_.is_empty() && config_.reference_every_steps > 0 && step_ % config_.reference_every_steps == 0) {
@@ -291,6 +307,10 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
   metrics.emplace_back("ratio_max", stats.ratio_max.item<double>());
   metrics.emplace_back("lr", lr);
   metrics.emplace_back("grad_norm", applied.grad_norm);
+  if (mtp_optimizer_) {
+    metrics.emplace_back("mtp_loss", mtp_sum / mtp_targets);
+    metrics.emplace_back("mtp_grad_norm", mtp_applied.grad_norm);
+  }
   experts_.report(metrics);
 }
 
@@ -298,7 +318,9 @@ Metrics GrpoStage::advance() {
   Metrics metrics;
   const double before[] = {seconds_.rollout, seconds_.reward, static_cast<double>(generated_tokens_), static_cast<double>(trained_tokens_)};
   const int64_t updates = std::min(config_.steps_per_rollout, config_.steps - step_);
+  const auto speculated = engine_->stats().speculation;
   const auto sampled = collect(updates, metrics);
+  for (const auto& [name, figure] : (engine_->stats().speculation - speculated).figures()) metrics.emplace_back(name, figure);
   const double start_s = monotonic_s();
   const auto have = static_cast<int64_t>(sampled.size());
   for (int64_t i = 0; i < updates; ++i) {
@@ -333,11 +355,14 @@ std::string GrpoStage::progress_note() const { return note_; }
 Metrics GrpoStage::evaluate_if_due() { return evaluator_.if_due(*engine_, context_, step_, config_.steps); }
 
 std::vector<CheckpointGroup> GrpoStage::checkpoint_groups() {
-  std::vector<CheckpointGroup> groups{{"model", optimizer_.with_masters(context_.model->named_tensors())}, {"optimizer", optimizer_.state()}};
+  auto tensors = optimizer_.with_masters(context_.model->named_tensors());
+  if (mtp_optimizer_) tensors = mtp_optimizer_->with_masters(std::move(tensors));
+  std::vector<CheckpointGroup> groups{{"model", std::move(tensors)}, {"optimizer", optimizer_.state()}};
+  if (mtp_optimizer_) groups.push_back({"mtp_optimizer", mtp_optimizer_->state()});
   if (!reference_.is_empty()) {
-    auto tensors = reference_->named_tensors();
-    for (auto& [name, tensor] : tensors) tensor = tensor.to(torch::kFloat);  // itself on a CPU
-    groups.push_back({"reference", std::move(tensors)});
+    auto frozen = reference_->named_tensors();
+    for (auto& [name, tensor] : frozen) tensor = tensor.to(torch::kFloat);  // itself on a CPU
+    groups.push_back({"reference", std::move(frozen)});
   }
   return groups;
 }
@@ -354,9 +379,13 @@ nlohmann::json GrpoStage::checkpoint_state() const {
 }
 
 void GrpoStage::restore(const CheckpointReader& reader) {
-  reader.load_group("model", optimizer_.with_masters(context_.model->named_tensors()));
+  auto tensors = optimizer_.with_masters(context_.model->named_tensors());
+  if (mtp_optimizer_) tensors = mtp_optimizer_->with_masters(std::move(tensors));
+  reader.load_group("model", std::move(tensors));
   optimizer_.refresh_copies();
+  if (mtp_optimizer_) mtp_optimizer_->refresh_copies();
   optimizer_.load_state(reader.mapped("optimizer"));
+  if (mtp_optimizer_) mtp_optimizer_->load_state(reader.mapped("mtp_optimizer"));
   if (!reference_.is_empty()) reader.load_group("reference", reference_->named_tensors());
   const auto& s = reader.state();
   step_ = s.at("step");

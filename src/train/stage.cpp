@@ -27,9 +27,12 @@ void fail_not_finite(const StageContext& context, int64_t step, const std::strin
                   context.run_dir.string(), "`."));
 }
 
-NamedTensors trainable_parameters(const model::Transformer& model) {
+NamedTensors trainable_parameters(const model::Transformer& model, Part part) {
   NamedTensors out;
-  for (const auto& item : model->named_parameters()) out.emplace_back(item.key(), item.value());
+  for (const auto& item : model->named_parameters()) {
+    const bool of_mtp = model->config().is_mtp_parameter(item.key());
+    if (part == Part::kAll || of_mtp == (part == Part::kMtp)) out.emplace_back(item.key(), item.value());
+  }
   return out;
 }
 

@@ -28,6 +28,7 @@ TextStageConfig TextStageConfig::parse(ConfigNode node, bool pretrain) {
   node.read("texts_per_step", c.texts_per_step, at_least<int64_t>(1));
   node.read("max_text_tokens", c.max_text_tokens, at_least<int64_t>(0), "0 takes the model's context.");
   node.read("train_on_prompt", c.train_on_prompt);
+  c.mtp = MtpConfig::parse(node.child("mtp"), pretrain ? 0.3 : 0.1, false);
   if (node.has("eval")) {
     c.eval = EvalConfig::parse(node.child("eval"), {});
     c.engine = rollout::EngineConfig::parse(node.child("rollout"));
@@ -47,7 +48,7 @@ TextStage::TextStage(StageContext context, TextStageConfig config, TextSource te
       config_(std::move(config)),
       texts_(std::move(texts)),
       evaluator_(std::move(evaluator)),
-      optimizer_(trainable_parameters(context_.model), config_.update.optimizer),
+      optimizer_(trainable_parameters(context_.model, config_.mtp.loss_weight > 0 ? Part::kAll : Part::kTrunk), config_.update.optimizer),
       experts_(context_.model, config_.update.experts) {
   context_.model->activation_checkpointing = config_.update.activation_checkpointing;
 }
@@ -77,26 +78,38 @@ Metrics TextStage::advance() {
     trees.push_back(text_tokens(context_.tokenizer, example, config_.train_on_prompt, max_tokens));
     num_tokens += static_cast<int64_t>(trees.back().continuations[0].size());
   }
+  const bool with_mtp = context_.model->config().has_mtp() && config_.mtp.loss_weight > 0;
+  const double mtp_targets = static_cast<double>(std::max<int64_t>(1, count_mtp_targets(trees)));
   optimizer_.zero_grad();
-  auto loss_sum_0 = torch::zeros({}, torch::TensorOptions(context_.model->device()).dtype(torch::kDouble));
+  auto sums_2 = torch::zeros({2}, torch::TensorOptions(context_.model->device()).dtype(torch::kDouble));  // loss, the MTP module's
   for (const auto& packed : pack_micro_batches(trees, config_.update.micro_batch_tokens)) {
     const auto batch = packed.to(context_.model->device());
     usage_.training += model::counts_of(batch.layout, batch.rows_M.size(0));
     const auto routing = experts_.routing(config_.texts_per_step);
     const auto hidden = context_.model->hidden(batch.tokens_N, batch.layout, routing);
     const auto [logprobs_M, entropy_M] = context_.model->logprobs(gather_rows(hidden, batch.rows_M), batch.targets_M, 1.0);
-    const auto loss = -logprobs_M.sum() / static_cast<double>(num_tokens);
-    loss_sum_0 += loss.detach();
+    auto loss = -logprobs_M.sum() / static_cast<double>(num_tokens);
+    sums_2[0] += loss.detach();
+    if (with_mtp) {
+      const auto mtp = mtp_loss(context_.model, hidden, batch, routing, 1.0, model::MtpGradient::kWithTrunk);
+      usage_.training += mtp.counts;
+      if (mtp.targets > 0) {
+        sums_2[1] += mtp.sum.detach();
+        loss = loss + mtp.sum * (config_.mtp.loss_weight / mtp_targets);
+      }
+    }
     loss.backward();
     experts_.add(routing);
   }
-  const auto loss_sum = loss_sum_0.item<double>();  // sync: the step's only one beside the gradient's norm
+  const auto sums = sums_2.cpu();  // sync: the step's only one beside the gradient's norm
+  const auto loss_sum = sums[0].item<double>(), mtp_sum = sums[1].item<double>();
   const double lr = config_.update.schedule.at(step_);
-  const auto update = std::isfinite(loss_sum) ? optimizer_.step(lr) : OptimizerStep{};
+  const bool finite = std::isfinite(loss_sum + mtp_sum);
+  const auto update = finite ? optimizer_.step(lr) : OptimizerStep{};
   if (!update.applied) {
     nlohmann::json batch = nlohmann::json::array();
     for (const auto& tree : trees) batch.push_back({{"prompt", tree.prompt}, {"completion", tree.continuations[0]}});
-    fail_not_finite(context_, step_ + 1, std::isfinite(loss_sum) ? "a gradient" : "the loss", batch);
+    fail_not_finite(context_, step_ + 1, finite ? "a gradient" : "the loss", batch);
   }
   experts_.update_biases();
   ++step_;
@@ -112,6 +125,7 @@ Metrics TextStage::advance() {
                   {"trained_tokens", static_cast<double>(num_tokens)},
                   {"trained_tokens_per_s", last_tokens_per_s_},
                   {"seconds", seconds}};
+  if (with_mtp) metrics.emplace_back("mtp_loss", mtp_sum / mtp_targets);
   experts_.report(metrics);
   return metrics;
 }

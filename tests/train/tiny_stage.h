@@ -56,6 +56,15 @@ inline model::Transformer tiny_mixture(uint64_t seed = 3) {
   return model;
 }
 
+/// One of the two with an MTP module; the trunk's weights are those of the model without.
+inline model::Transformer with_mtp(const model::Transformer& like, uint64_t seed = 3) {
+  auto c = like->config();
+  c.num_nextn_predict_layers = 1;
+  model::Transformer model(c);
+  model->initialize(seed);
+  return model;
+}
+
 /// A folder of its own for one test; removed at the end.
 class RunFolder {
  public:

@@ -25,7 +25,11 @@ PassCounts counts_of(const ops::PackedLayout& layout, int64_t logit_rows);
 /// logits are made.
 PassCounts counts_of(double sequences, double context, double length);
 
-/// What a token costs in a model, dense or mixture of experts.
+/// What rows through the MTP module cost (with its head), in rows through the trunk. `rows` counts the module's tokens, logit rows
+/// and pairs.
+PassCounts mtp_counts(const ModelConfig& config, const PassCounts& rows);
+
+/// What a token costs in a model, dense or mixture of experts; the trunk alone.
 struct FlopShape {
   double block_parameters = 0;    ///< that one token meets in the blocks (a mixture's active ones); no embedding, no head
   double head_parameters = 0;     ///< V C

@@ -82,13 +82,19 @@ struct ModelConfig {
   int64_t v_head_dim = 0;
   bool rope_interleave = true;       ///< rotary pairs are neighbours in the weights
 
+  int64_t num_nextn_predict_layers = 0;  ///< 1: a module that predicts the token after the next (model/mtp.h)
+
   int64_t bos_token_id = -1;     ///< -1: none
   std::vector<int64_t> eos_token_ids;
   double initializer_range = 0.02;  ///< standard deviation of new weights
   bool operator==(const ModelConfig&) const = default;
 
   bool has_latent_attention() const { return kv_lora_rank > 0; }
-  bool has_experts(int64_t layer) const { return n_routed_experts > 0 && layer >= first_k_dense_replace; }
+  bool has_mtp() const { return num_nextn_predict_layers > 0; }
+  /// Layer num_layers is the MTP module's, whose block is of the last layer's kind.
+  bool has_experts(int64_t layer) const {
+    return n_routed_experts > 0 && (layer < num_layers ? layer : num_layers - 1) >= first_k_dense_replace;
+  }
   int64_t num_expert_layers() const { return n_routed_experts > 0 ? num_layers - first_k_dense_replace : 0; }
   bool has_correction_bias() const { return topk_method == "noaux_tc"; }
   int64_t key_dim() const { return has_latent_attention() ? qk_nope_head_dim + qk_rope_head_dim : head_dim; }
@@ -111,10 +117,18 @@ struct ModelConfig {
 
   nlohmann::json to_hf_json() const;  ///< what transformers' AutoConfig reads
 
-  /// Weights, biases and norms; a tied lm_head is counted once. Without the gates' balancing biases.
+  /// Weights, biases and norms; a tied lm_head is counted once. Without the gates' balancing biases and the MTP module, as
+  /// published counts have it.
   int64_t num_parameters() const;
   /// The part of them that one token meets: K of the E experts in every layer that has some.
   int64_t num_active_parameters() const;
+  /// Of the MTP module alone, without the embedding and the head that it shares.
+  int64_t num_mtp_parameters() const;
+  int64_t num_active_mtp_parameters() const;
+  /// Whether a parameter belongs to the MTP module: "model.layers.<num_layers>....".
+  bool is_mtp_parameter(const std::string& name) const;
+  /// The same model without its MTP module.
+  ModelConfig trunk() const;
 
   /// Throws Error "<where>: ..." for the first value that no model can have.
   void validate(const std::string& where) const;
@@ -130,8 +144,8 @@ struct ParameterSpec {
   bool trained = true;  ///< false: a gate's balancing bias, which no gradient reaches
 };
 
-/// Every parameter of a model of this config in the order embedding, layers, final norm, head; linear weights
-/// are [out, in]. A tied head is not listed.
+/// Every parameter of a model of this config in the order embedding, layers, MTP module, final norm, head; linear weights
+/// are [out, in]. A tied head is not listed, nor are the MTP module's copies of embedding and head.
 std::vector<ParameterSpec> expected_parameters(const ModelConfig& config);
 
 }  // namespace r1::model

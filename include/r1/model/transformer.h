@@ -6,16 +6,18 @@
 
 #include "r1/model/layers.h"
 #include "r1/model/model_config.h"
+#include "r1/model/mtp.h"
 #include "r1/model/weights.h"
 #include "r1/ops/cache.h"
 #include "r1/ops/packed.h"
 
 namespace r1::model {
 
-/// Keys and values of every layer, or MLA's latents, in pages that sequences may share.
+/// Keys and values of every layer, or MLA's latents, in pages that sequences may share. `with_mtp`: also of the MTP module,
+/// as layer num_layers.
 class KvCache {
  public:
-  KvCache(const ModelConfig& config, int64_t num_pages, at::TensorOptions options);
+  KvCache(const ModelConfig& config, int64_t num_pages, at::TensorOptions options, bool with_mtp = false);
 
   int64_t num_pages() const { return static_cast<int64_t>(references_.size()); }
   int64_t num_free() const { return static_cast<int64_t>(free_.size()); }
@@ -26,7 +28,7 @@ class KvCache {
   ops::KvStore& layer(int64_t i) { return layers_[static_cast<size_t>(i)]; }
 
   /// Bytes of a page over all layers (float32).
-  static int64_t bytes_per_page(const ModelConfig& config);
+  static int64_t bytes_per_page(const ModelConfig& config, bool with_mtp = false);
 
  private:
   std::vector<ops::KvStore> layers_;
@@ -55,12 +57,26 @@ struct TransformerImpl : torch::nn::Module {
   std::tuple<at::Tensor, at::Tensor> logprobs(const at::Tensor& hidden_MC, const at::Tensor& targets_M,
                                               double inv_temperature);
 
-  /// New weights: normal(0, initializer_range) for matrices, ones for norms, zeros for biases; the same on every machine.
+  /// The MTP module on a packed batch: hidden states h' before its norm [M, C], from the trunk's tokens_N and hidden() [N, C].
+  /// Its experts are the last layer of `routing`.
+  at::Tensor mtp_hidden(const at::Tensor& tokens_N, const at::Tensor& hidden_NC, const MtpLayout& rows, MtpGradient gradient,
+                        const RoutingPtr& routing = nullptr);
+  /// The same for new rows of cached sequences: tokens_M are t_{i+1}, normed_MC rows of final_norm(). Without gradients.
+  at::Tensor mtp_hidden_cached(const at::Tensor& tokens_M, const at::Tensor& normed_MC, KvCache& cache,
+                               const std::vector<ops::CacheRun>& runs);
+  /// logits() and logprobs() of rows of the module's hidden states.
+  at::Tensor mtp_logits(const at::Tensor& hidden_MC);
+  std::tuple<at::Tensor, at::Tensor> mtp_logprobs(const at::Tensor& hidden_MC, const at::Tensor& targets_M,
+                                                  double inv_temperature, MtpGradient gradient);
+
+  /// New weights: normal(0, initializer_range) for matrices, ones for norms, zeros for biases; the same on every machine. The
+  /// trunk's do not depend on whether there is an MTP module.
   void initialize(uint64_t seed);
-  /// Copies every weight from `source`. Throws Error for a missing tensor or another shape.
+  /// Copies every weight from `source`; one without MTP module leaves this model's as it is. Throws Error for a missing tensor or
+  /// another shape.
   void load_weights(const WeightSource& source);
   NamedTensors named_tensors() const;  ///< detached, in order: parameters, then the gates' biases
-  /// Copies another model's weights; both have the same config.
+  /// Copies another model's weights; both have the same config, but this one may be without the other's MTP module.
   void copy_from(const TransformerImpl& other);
   /// Moves the weights to `device` in `dtype`; the gates' biases stay float32 (or float64). For a device: bf16, or float32 where
   /// train::AdamW, which is made next, is to keep these numbers as its masters.
@@ -69,7 +85,7 @@ struct TransformerImpl : torch::nn::Module {
   /// Drops the weights' second copies that decoding made.
   void release_packed();
 
-  /// The blocks' expert layers from the first on; empty for a dense model.
+  /// The blocks' expert layers from the first on, then the MTP module's; empty for a dense model.
   const std::vector<std::shared_ptr<MoeImpl>>& expert_layers() const { return expert_layers_; }
 
   const ModelConfig& config() const { return config_; }
@@ -80,11 +96,18 @@ struct TransformerImpl : torch::nn::Module {
 
  private:
   void grow_rope(int64_t positions);
-  at::Tensor run_blocks(at::Tensor x_NC, BlockPass pass);
+  at::Tensor run_blocks(const std::vector<Block>& blocks, at::Tensor x_NC, BlockPass pass);
+  at::Tensor run_packed(const std::vector<Block>& blocks, const at::Tensor& x_NC, const ops::PackedLayout& layout,
+                        const RoutingPtr& routing);
+  at::Tensor run_cached(const std::vector<Block>& blocks, const at::Tensor& x_NC, KvCache& cache,
+                        const std::vector<ops::CacheRun>& runs, const RoutingPtr& routing);
+  int64_t logit_chunk_rows() const;
 
   ModelConfig config_;
   at::Tensor embed_weight_, cos_PD2_, sin_PD2_;
   std::vector<Block> blocks_;
+  std::shared_ptr<MtpModuleImpl> mtp_;  ///< null without
+  std::vector<Block> mtp_blocks_;       ///< its block
   std::vector<std::shared_ptr<MoeImpl>> expert_layers_;
   RmsNorm norm_{nullptr};
   Linear lm_head_{nullptr};

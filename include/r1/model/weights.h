@@ -31,8 +31,8 @@ class WeightSource {
 std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& path);
 
 /// Throws Error naming the tensor and both shapes for the first mismatch, and the missing or unexpected
-/// tensors. Ignored: an lm_head.weight beside tied embeddings, rotary_emb.inv_freq buffers of old
-/// checkpoints.
+/// tensors. Ignored: an MTP module where `config` has none and its copies of embedding and head, an lm_head.weight
+/// beside tied embeddings, rotary_emb.inv_freq buffers of old checkpoints.
 void check_weights(const WeightSource& source, const ModelConfig& config);
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
@@ -40,8 +40,9 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 enum class HfDtype { kF32, kF16, kBF16 };
 
 /// Writes config.json and model.safetensors (or shards of at most `max_shard_bytes` with an index) into
-/// `dir`, which is created. Tensors are converted one at a time. A tied lm_head.weight is left out. Throws
-/// Error naming path and reason, and when the tensors are not those of `config`.
+/// `dir`, which is created. Tensors are converted one at a time. A tied lm_head.weight is left out; an MTP
+/// module gets its copies of embedding and head, as DeepSeek's own folders have them. Throws Error naming
+/// path and reason, and when the tensors are not those of `config`.
 void write_hf_directory(const std::filesystem::path& dir, const ModelConfig& config,
                         const NamedTensors& tensors, HfDtype dtype,
                         uint64_t max_shard_bytes = uint64_t{5} << 30);
@@ -63,8 +64,8 @@ struct GgufTokenizer {
 
 /// Writes one GGUF v3 file that llama.cpp loads. Norms and biases stay F32; with kQ8_0 a matrix whose rows
 /// are not a multiple of 32 stays F16. Rows of q_proj and k_proj are permuted as llama.cpp expects for the
-/// llama architecture. Throws Error naming path and reason, and when the tensors or the vocabulary are not
-/// those of `config`.
+/// llama architecture. An MTP module is left out: llama.cpp has none for these architectures. Throws Error
+/// naming path and reason, and when the tensors or the vocabulary are not those of `config`.
 void write_gguf(const std::filesystem::path& file, const ModelConfig& config, const NamedTensors& tensors,
                 GgufDtype dtype, const GgufTokenizer& tokenizer);
 

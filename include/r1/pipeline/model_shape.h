@@ -13,6 +13,7 @@ struct ModelShape {
   std::string name;
   double total_parameters = 0;
   double active_parameters = 0;      ///< that one token meets, embedding and head included; default: total_parameters
+  double mtp_parameters = 0;         ///< of the module for multi-token prediction, which the counts above leave out
   int64_t num_layers = 0;
   int64_t expert_layers = 0;         ///< layers whose tokens travel to the devices that hold their experts
   int64_t hidden_size = 0;           ///< C

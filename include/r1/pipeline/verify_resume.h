@@ -21,7 +21,7 @@ struct VerifyResumeOptions {
 /// file of the last checkpoints. Prints what it does. Returns true when all are equal; throws Error when a run fails.
 bool verify_resume(const VerifyResumeOptions& options);
 
-/// Figures that measure time and so differ between equal runs: names that end in "seconds" or "_per_s".
+/// Figures that measure time and so differ between equal runs: names that end in "seconds" or "_per_s", or begin with "speculation_".
 bool is_timing(const std::string& metric);
 
 }  // namespace r1::pipeline

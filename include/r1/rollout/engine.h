@@ -8,6 +8,7 @@
 #include "r1/model/flops.h"
 #include "r1/model/transformer.h"
 #include "r1/rollout/sampling_config.h"
+#include "r1/rollout/speculation.h"
 #include "r1/tokenizer/tokenizer.h"
 
 namespace r1::rollout {
@@ -48,6 +49,7 @@ struct EngineConfig {
   int64_t max_batch = 64;                ///< sequences decoded together
   int64_t prefill_tokens = 1024;         ///< prompt tokens computed together
   int64_t kv_cache_bytes = 1LL << 30;    ///< upper bound; fewer pages are made when fewer can be needed
+  Speculation speculation = Speculation::kAuto;  ///< drafts by the model's MTP module, where it has one
   static EngineConfig parse(ConfigNode node);
 };
 
@@ -55,13 +57,18 @@ struct EngineStats {
   int64_t prompt_tokens = 0;     ///< computed, each prompt once
   int64_t generated_tokens = 0;
   int64_t decode_steps = 0;
-  model::PassCounts computed;    ///< prefill and decoding together
+  model::PassCounts computed;    ///< prefill and decoding together, drafting included
+  SpeculationStats speculation;
 };
 
 /// Samples completions by continuous batching over a paged KV cache.
 ///
 /// A prompt is computed once for its G completions, which share its whole pages. A sequence is admitted when the pages
 /// it could need at most are free, so none is ever evicted. When one ends, the next takes its place.
+///
+/// A model with an MTP module may draft: its proposal for a sequence's next token goes through the trunk together with the last
+/// one, and when the trunk draws the same token, the row behind it gives one more. Every token is drawn from the trunk's logits with
+/// the uniform of its place, so texts and log-probabilities are the same bits with and without (docs/speculation.md).
 class Engine {
  public:
   Engine(model::Transformer model, Tokenizer tokenizer, EngineConfig config);
@@ -82,13 +89,17 @@ class Engine {
 
   /// Keep the experts that every token went to (a model of at most 32,767 experts a layer).
   bool record_routes = false;
+  /// Takes the place of the policy that decides, by the number of sequences, whether the next decoding pass drafts.
+  std::function<bool(int64_t)> decide_drafting;
 
  private:
   struct Run;  // the state of one call of sample
+  bool may_draft() const { return model_->config().has_mtp() && config_.speculation != Speculation::kOff; }
   model::Transformer model_;
   Tokenizer tokenizer_;
   EngineConfig config_;
   std::unique_ptr<model::KvCache> cache_;
+  SpeculationPolicy policy_;
   EngineStats stats_;
 };
 

@@ -3,6 +3,7 @@
 #include "r1/algo/grpo_loss.h"
 #include "r1/data/problem_source.h"
 #include "r1/train/evaluation.h"
+#include "r1/train/mtp.h"
 #include "r1/train/preference_model.h"
 #include "r1/train/rollout_log.h"
 #include "r1/train/scored_group.h"
@@ -32,6 +33,7 @@ struct GrpoStageConfig {
   algo::AdvantageConfig advantage;    ///< `advantage:`
   rollout::SamplingConfig sampling;   ///< `sampling:`
   LongerConfig longer;                ///< `longer:`
+  MtpConfig mtp{.loss_weight = 1.0};  ///< `mtp:`
   rollout::EngineConfig engine;       ///< `rollout:`
   EvalConfig eval;                    ///< `eval:`
   int64_t steps = 100;                ///< optimizer updates
@@ -51,6 +53,9 @@ struct GrpoStageConfig {
 };
 
 /// GRPO on verifiable rewards: DeepSeekMath (arXiv:2402.03300) Algorithm 1 with one iteration per rollout set.
+///
+/// An MTP module learns beside it from the sampled completions, with an optimizer of its own and no gradient to the trunk: its drafts
+/// follow the policy, whose own updates are the same bits as without it.
 class GrpoStage : public Stage {
  public:
   /// `preference` is there when config.preference is.
@@ -85,6 +90,7 @@ class GrpoStage : public Stage {
   std::optional<PreferenceModel> preference_;
   model::Transformer reference_{nullptr};
   AdamW optimizer_;
+  std::optional<AdamW> mtp_optimizer_;
   ExpertBalance experts_;
   std::unique_ptr<rollout::Engine> engine_;
   int64_t step_ = 0, cursor_ = 0, reference_step_ = 0;

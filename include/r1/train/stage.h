@@ -67,7 +67,8 @@ class Stage {
 [[noreturn]] void fail_not_finite(const StageContext& context, int64_t step, const std::string& what,
                                   const nlohmann::json& batch);
 
-/// The model's parameters as the optimizer and checkpoints take them.
-NamedTensors trainable_parameters(const model::Transformer& model);
+/// The model's parameters as an optimizer takes them: the trunk's, those of the MTP module, or both.
+enum class Part { kTrunk, kMtp, kAll };
+NamedTensors trainable_parameters(const model::Transformer& model, Part part = Part::kTrunk);
 
 }  // namespace r1::train

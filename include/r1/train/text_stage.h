@@ -4,6 +4,7 @@
 
 #include "r1/data/text_examples.h"
 #include "r1/train/evaluation.h"
+#include "r1/train/mtp.h"
 #include "r1/train/stage.h"
 
 namespace r1::train {
@@ -16,6 +17,7 @@ struct TextStageConfig {
   int64_t texts_per_step = 32;
   int64_t max_text_tokens = 0;     ///< a longer text is an error; 0: the model's context
   bool train_on_prompt = false;  ///< pre-training: the prompt's tokens count too
+  MtpConfig mtp;                   ///< `mtp:`
   std::optional<EvalConfig> eval;  ///< `eval:` held-out problems answered before, during and after
   rollout::EngineConfig engine;    ///< `rollout:` for these
   static TextStageConfig parse(ConfigNode node, bool pretrain);
@@ -26,7 +28,8 @@ struct TextStageConfig {
 /// Text i of an endless order; a function of i alone.
 using TextSource = std::function<TextExample(int64_t)>;
 
-/// Maximum likelihood on packed texts: loss = - sum of the trained tokens' log-probabilities / their number in the step.
+/// Maximum likelihood on packed texts: loss = - sum of the trained tokens' log-probabilities / their number in the step, and
+/// mtp.loss_weight times the same of the MTP module's predictions where the model has one, whose gradient reaches the trunk.
 /// Sequences are packed without padding and attend to themselves alone; a text ends in EOS where the vocabulary has one.
 class TextStage : public Stage {
  public:
