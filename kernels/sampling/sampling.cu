@@ -337,7 +337,8 @@ __global__ void __launch_bounds__(kMaxThreads, 2)  // of itself ptxas aims at 3 
   if (draw.row < 0) return;
   Row<T> row(logits + draw.row * V, static_cast<int>(V), shared);
   int token = row.find_largest();
-  const uint64_t u = philox_53_bits(draw.position, draw.sample, draw.prompt, draw.step, draw.key[0], draw.key[1]);
+  const uint64_t u = draw.uniform < 0 ? philox_53_bits(draw.position, draw.sample, draw.prompt, draw.step, draw.key[0], draw.key[1])
+                                      : static_cast<uint64_t>(draw.uniform * 0x1p53);
   const bool greedy = draw.inverse_temperature == 0, by_count = draw.top_k > 0 && draw.top_k < V;
   if (!greedy) row.set_inverse_temperature(draw.inverse_temperature);
   Measure measure{false, 0, 0};

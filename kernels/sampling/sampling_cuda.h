@@ -19,10 +19,11 @@ struct Draw {
   // util/random.h: philox_key of (seed, stream, stage), then the counter
   uint32_t key[2];
   uint32_t position, sample, prompt, step;
+  double uniform;  ///< in [0, 1): taken instead of the counter's; negative: the counter's
 };
 
 /// Draw m takes the token at which the cumulative distribution passes u in [0, 1), the Philox number of its
-/// counter: with z = logits / temperature, of the top_k largest, of these the fewest whose share reaches
+/// counter or `uniform`: with z = logits / temperature, of the top_k largest, of these the fewest whose share reaches
 /// top_p, of these the ones with at least min_p of the largest probability. Order of summation: of the index
 /// without cuts, of descending logits with them, equal ones by index; the rule of ops::sample_tokens, whose
 /// draws differ only where u meets a border up to rounding.

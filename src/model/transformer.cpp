@@ -83,8 +83,28 @@ Tensor TransformerImpl::hidden_cached(const Tensor& tokens_N, KvCache& cache, co
   return run_cached(blocks_, ops::embedding(ops::to_device(tokens_N, device()), embed_weight_), cache, runs, routing);
 }
 
+Tensor TransformerImpl::hidden_cached(const Tensor& tokens_N, KvCache& cache, const ops::DeviceRuns& runs, const RoutingPtr& routing) {
+  const torch::NoGradGuard no_grad;
+  return run_cached(blocks_, ops::embedding(tokens_N, embed_weight_), cache, runs, routing);
+}
+
+Tensor TransformerImpl::run_cached(const std::vector<Block>& blocks, const Tensor& x_NC, KvCache& cache, const ops::DeviceRuns& runs,
+                                   const RoutingPtr& routing) {
+  grow_rope(std::min(runs.max_tokens, config_.max_positions));  // a bound may be rounded up
+  BlockPass pass;
+  pass.positions_N = runs.positions_N;
+  pass.attend = [&, scale = config_.attention_scale()](int64_t layer, const Tensor& q, const Tensor& k, const Tensor& v) {
+    return ops::cached_attention(q, k, v, cache.layer(layer), runs, scale);
+  };
+  pass.routing = routing;
+  return run_blocks(blocks, x_NC, std::move(pass));
+}
+
 Tensor TransformerImpl::run_cached(const std::vector<Block>& blocks, const Tensor& x_NC, KvCache& cache,
                                    const std::vector<ops::CacheRun>& runs, const RoutingPtr& routing) {
+  if (cache.layer(0).for_device) {
+    return run_cached(blocks, x_NC, cache, ops::make_device_runs(runs, x_NC.size(0), device()), routing);
+  }
   int64_t longest = 0;
   auto positions_N = torch::empty({x_NC.size(0)}, torch::kLong);
   auto* positions = positions_N.data_ptr<int64_t>();

@@ -4,7 +4,9 @@
 #include <tuple>
 #include <vector>
 
+#include "r1/ops/cache.h"
 #include "r1/ops/moe.h"
+#include "r1/ops/sampling.h"
 
 // The operations on a device, by our CUDA kernels and cuBLAS. An operation of r1/ops asks in one line:
 //
@@ -48,5 +50,16 @@ Routes moe_gate(const torch::Tensor& logits_NE, const torch::Tensor& bias_E, con
 /// plain twin.
 torch::Tensor expert_mlp(const torch::Tensor& x_NC, const torch::Tensor& experts_NK, const torch::Tensor& weights_NK,
                          const std::vector<ExpertWeights>& experts);
+
+/// Whether the kernels attend over the store's shape and dtype: bf16, head_dim and value_dim multiples of 8, up to 128, or of a latent
+/// up to 576 and 512.
+bool has_paged_attention(const KvStore& store);
+/// Of a store that is for a device.
+torch::Tensor cached_attention(const torch::Tensor& q_NHD, const torch::Tensor& k_NhD, const torch::Tensor& v_NhD, KvStore& store,
+                               const DeviceRuns& runs, double scale);
+
+/// Waits for the device: the tokens are wanted on the host.
+SampledTokens sample_tokens(const torch::Tensor& logits_RV, const std::vector<int64_t>& row_of, const std::vector<double>& uniforms,
+                            const SamplingRule& rule);
 
 }  // namespace r1::ops::device

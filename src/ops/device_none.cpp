@@ -1,6 +1,7 @@
 // In place of device_*.cpp in a build without CUDA: no tensor is on a device, so nothing below is ever called.
 #include "device.h"
 #include "r1/ops/adamw.h"
+#include "r1/ops/device_decode.h"
 #include "r1/ops/devices.h"
 
 namespace r1::ops::device {
@@ -30,6 +31,11 @@ std::tuple<Tensor, Tensor> linear_logprob(const Tensor&, const Tensor&, const Te
 }
 Routes moe_gate(const Tensor&, const Tensor&, const GateRule&, const Tensor&) { return Absent{}; }
 Tensor expert_mlp(const Tensor&, const Tensor&, const Tensor&, const std::vector<ExpertWeights>&) { return Absent{}; }
+bool has_paged_attention(const KvStore&) { return false; }
+Tensor cached_attention(const Tensor&, const Tensor&, const Tensor&, KvStore&, const DeviceRuns&, double) { return Absent{}; }
+SampledTokens sample_tokens(const Tensor&, const std::vector<int64_t>&, const std::vector<double>&, const SamplingRule&) {
+  return Absent{};
+}
 
 }  // namespace r1::ops::device
 
@@ -43,5 +49,24 @@ std::string why_no_gpu() {
 DeviceAdamW::DeviceAdamW(std::vector<Parameter>) { TORCH_INTERNAL_ASSERT(false, "a device's optimizer in a build without CUDA"); }
 at::Tensor DeviceAdamW::gradient_norm(double) const { return {}; }
 void DeviceAdamW::step(const kernels::cuda::AdamWStep&, const at::Tensor&) const {}
+
+void draw_tokens(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&) {
+  TORCH_INTERNAL_ASSERT(false, "a device's draws in a build without CUDA");
+}
+
+struct LaunchGraph::State {};
+LaunchGraph::LaunchGraph() = default;
+LaunchGraph::~LaunchGraph() = default;
+void LaunchGraph::record(at::Device, const std::function<void()>&, const LaunchGraph*) {
+  TORCH_INTERNAL_ASSERT(false, "a device's graph in a build without CUDA");
+}
+void LaunchGraph::replay() {}
+
+struct Fetch::State {};
+Fetch::Fetch() = default;
+Fetch::~Fetch() = default;
+void Fetch::start(const std::vector<std::pair<at::Tensor, at::Tensor>>&) {}
+void Fetch::wait() {}
+at::Tensor host_buffer(at::IntArrayRef sizes, at::ScalarType dtype, at::Device) { return torch::zeros(sizes, dtype); }
 
 }  // namespace r1::ops

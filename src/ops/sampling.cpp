@@ -6,8 +6,10 @@
 #include <cmath>
 #include <numeric>
 
+#include "device.h"
 #include "kernels/parallel.h"
 #include "kernels/rows/rows.h"
+#include "r1/ops/device_decode.h"
 
 namespace r1::ops {
 namespace {
@@ -79,9 +81,28 @@ Drawn draw_from_cut(const float* logits, int64_t V, const SamplingRule& rule, do
 
 }  // namespace
 
+Draw make_draw(int64_t row, const SamplingRule& rule, const DrawKey& key) {
+  const auto words = philox_key(key);
+  Draw d{};
+  d.row = static_cast<int32_t>(row);
+  d.top_k = static_cast<int32_t>(std::min<int64_t>(rule.top_k, INT32_MAX));
+  d.top_p = rule.top_p;
+  d.min_p = rule.min_p;
+  d.inverse_temperature = rule.temperature == 0 ? 0.0f : static_cast<float>(1 / rule.temperature);
+  d.key[0] = words[0];
+  d.key[1] = words[1];
+  d.position = key.position;
+  d.sample = key.sample;
+  d.prompt = key.prompt;
+  d.step = key.step;
+  d.uniform = -1;
+  return d;
+}
+
 SampledTokens sample_tokens(const at::Tensor& logits_RV, const std::vector<int64_t>& row_of,
                             const std::vector<double>& uniforms, const SamplingRule& rule) {
   TORCH_CHECK(row_of.size() == uniforms.size(), "sample_tokens: ", row_of.size(), " rows, ", uniforms.size(), " uniforms");
+  if (device::on_device(logits_RV)) return device::sample_tokens(logits_RV, row_of, uniforms, rule);
   const auto logits = logits_RV.to(torch::kCPU, torch::kFloat).contiguous();  // sync: the tokens are needed here
   const int64_t V = logits.size(1);
   const float* data = logits.data_ptr<float>();

@@ -3,9 +3,12 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <deque>
 #include <optional>
 
+#include "decode_step.h"
 #include "drafter.h"
+#include "r1/ops/devices.h"
 #include "r1/util/error.h"
 #include "r1/util/progress.h"
 #include "r1/util/random.h"
@@ -52,6 +55,8 @@ struct Engine::Run {
     int64_t limit;     // completion tokens
     int64_t reserved;  // pages it may still take or holds of its own
     StopTexts stop;
+    int64_t id, slot;
+    int64_t requested = 0;  // completion tokens asked for: those that the host knows and those under way
     bool ended = false;
     Draft draft = {};
   };
@@ -64,12 +69,17 @@ struct Engine::Run {
   const OnCompletion& on_completion;
   std::vector<RolloutGroup> results = {};
   std::vector<Group> open = {};  // prefilled, with samples still to start
-  std::vector<Sequence> active = {};
+  std::vector<Sequence> active = {};  // in order of their ids
+  std::vector<int64_t> free_slots = {};
+  int64_t next_id = 0;
+  // The steps under way, the oldest first: their sequences in order, by id. Some may have ended meanwhile.
+  std::deque<std::vector<int64_t>> under_way = {};
   size_t next_prompt = 0;
   int64_t reserved = 0, finished = 0;
   std::optional<Drafter> drafter = {};
 
   model::KvCache& cache() { return *engine.cache_; }
+  DecodeStep& step() { return *engine.step_; }
 
   int64_t limit_of(size_t prompt) const {
     const auto P = static_cast<int64_t>(prompts[prompt].tokens.size());
@@ -103,7 +113,8 @@ struct Engine::Run {
       largest = std::max(largest, own_pages(i));
       prompt_largest = std::max(prompt_largest, prompt_pages(i));
     }
-    const int64_t page_bytes = model::KvCache::bytes_per_page(config, engine.may_draft());
+    const auto weight = engine.model_->head_weight();
+    const int64_t page_bytes = model::KvCache::bytes_per_page(config, engine.may_draft(), weight.scalar_type());
     const int64_t sequences = std::min(engine.config_.max_batch, static_cast<int64_t>(prompts.size()) * G);
     const int64_t wanted = sequences * (largest + prompt_largest);
     const int64_t allowed = engine.config_.kv_cache_bytes / page_bytes;
@@ -114,25 +125,33 @@ struct Engine::Run {
     }
     const int64_t pages = std::min(wanted, allowed);
     if (!engine.cache_ || engine.cache_->num_pages() < pages) {
+      engine.step_.reset();
       engine.cache_.reset();
-      engine.cache_ = std::make_unique<model::KvCache>(config, pages, engine.model_->head_weight().options().requires_grad(false),
-                                                        engine.may_draft());
+      engine.cache_ = std::make_unique<model::KvCache>(config, pages, weight.options().requires_grad(false), engine.may_draft());
     }
     if (engine.may_draft()) drafter.emplace(engine.model_, cache(), sampling.rule);
+    make_step();
+  }
+
+  void make_step() {
+    if (!engine.step_ || engine.step_records_routes_ != engine.record_routes) {
+      const bool by_graph = cache().layer(0).for_device && !drafter;
+      engine.step_ = by_graph ? make_step_by_graph(engine.model_, cache(), engine.config_.max_batch, engine.record_routes)
+                              : make_step_at_once(engine.model_, cache(), engine.record_routes, drafter.has_value());
+      engine.step_records_routes_ = engine.record_routes;
+    }
+    step().begin(sampling.rule, G);
+    for (int64_t slot = engine.config_.max_batch; slot-- > 0;) free_slots.push_back(slot);
   }
 
   model::RoutingPtr new_routing() const { return engine.record_routes ? std::make_shared<model::Routing>() : nullptr; }
 
   // The experts of `count` rows from `first` on, behind what is there.
-  static void append_routes(const model::RoutingPtr& routing, int64_t first, int64_t count, std::vector<int16_t>& out) {
-    if (!routing) return;
-    for (int64_t row = first; row < first + count; ++row) {
-      for (const auto& experts_NK : routing->experts) {
-        const int64_t K = experts_NK.size(1);
-        const auto* from = experts_NK.data_ptr<int64_t>() + row * K;
-        for (int64_t k = 0; k < K; ++k) out.push_back(static_cast<int16_t>(from[k]));
-      }
-    }
+  static void append_routes(const torch::Tensor& routes_NLK, int64_t first, int64_t count, std::vector<int16_t>& out) {
+    if (!routes_NLK.defined()) return;
+    const int64_t each = routes_NLK.size(1) * routes_NLK.size(2);
+    const auto* from = routes_NLK.data_ptr<int64_t>() + first * each;
+    for (int64_t i = 0; i < count * each; ++i) out.push_back(static_cast<int16_t>(from[i]));
   }
 
   // Opens as many prompts as fit and computes them together.
@@ -170,8 +189,9 @@ struct Engine::Run {
     const auto routing = new_routing();
     const auto tokens_N = token_tensor(ids);
     const auto hidden = engine.model_->hidden_cached(tokens_N, cache(), runs, routing);
+    const auto routes_NLK = routes_of(routing);
     for (size_t i = 0; i < groups.size(); ++i) {
-      append_routes(routing, runs[i].first_row, runs[i].num_rows, results[groups[i].index].prompt_routes);
+      append_routes(routes_NLK, runs[i].first_row, runs[i].num_rows, results[groups[i].index].prompt_routes);
     }
     const auto logits = engine.model_->logits(hidden.index_select(0, token_tensor(last_rows)));
     engine.stats_.prompt_tokens += static_cast<int64_t>(ids.size());
@@ -203,7 +223,8 @@ struct Engine::Run {
       while (g.next_sample < G && static_cast<int64_t>(active.size() + fresh.size()) < engine.config_.max_batch &&
              reserved + own <= cache().num_pages()) {
         reserved += own;
-        Sequence s{g.index, g.next_sample++, {}, P, g.tokens_limit, own, StopTexts(sampling.stop), false};
+        Sequence s{g.index, g.next_sample++, {}, P, g.tokens_limit, own, StopTexts(sampling.stop), next_id++, free_slots.back()};
+        free_slots.pop_back();
         const int64_t shared = shared_pages(P);
         for (int64_t i = 0; i < shared; ++i) {
           cache().share(g.pages[static_cast<size_t>(i)]);
@@ -218,14 +239,21 @@ struct Engine::Run {
       if (any) logits.push_back(g.first_logits_V);
     }
     if (fresh.empty()) return;
-    draw(fresh, torch::stack(logits), row_of);
+    std::vector<DecodeRow> rows;
+    under_way.emplace_back();
+    for (auto& s : fresh) {
+      rows.push_back(row_for(s));
+      s.requested = 1;
+      under_way.back().push_back(s.id);
+    }
+    step().first(torch::stack(logits), row_of, rows);
     for (auto& s : fresh) active.push_back(std::move(s));
     for (auto& g : open) {
       if (g.next_sample < G) continue;
       for (const int32_t page : g.pages) cache().release(page);
     }
     retire_groups();
-    retire();
+    settle(step().steps_ahead());
   }
 
   // Completions hold the prompt's whole pages but reserve only their own: the prompt's reservation lasts as long as any
@@ -254,51 +282,74 @@ struct Engine::Run {
 
   Completion& completion_of(const Sequence& s) { return results[s.group].completions[static_cast<size_t>(s.sample)]; }
 
-  // What the draw of a completion's token at `position` inverts its distribution at.
-  double uniform_of(const Sequence& s, size_t position) const {
-    return draw_uniform({.seed = origin.seed,
-                         .stream = Stream::kSampling,
-                         .stage = origin.stage,
-                         .step = origin.step,
-                         .prompt = prompts[s.group].index,
-                         .sample = static_cast<uint32_t>(s.sample),
-                         .position = static_cast<uint32_t>(position)});
+  // Of the draw of a completion's token at `position`.
+  DrawKey draw_key(const Sequence& s, int64_t position) const {
+    return {.seed = origin.seed,
+            .stream = Stream::kSampling,
+            .stage = origin.stage,
+            .step = origin.step,
+            .prompt = prompts[s.group].index,
+            .sample = static_cast<uint32_t>(s.sample),
+            .position = static_cast<uint32_t>(position)};
   }
 
-  // Draws each sequence's next token from logits row row_of[i]. With a draft the row behind it holds the logits after the draft: when
-  // the token drawn is the draft, that row gives the token after it. Returns how many each got.
-  std::vector<int64_t> draw(std::vector<Sequence>& sequences, const torch::Tensor& logits, const std::vector<int64_t>& row_of) {
-    std::vector<int64_t> rows, gained;
-    std::vector<double> uniforms;
-    for (size_t i = 0; i < sequences.size(); ++i) {
-      const size_t done = completion_of(sequences[i]).tokens.size();
-      for (int64_t k = 0; k < (sequences[i].draft.token < 0 ? 1 : 2); ++k) {
-        rows.push_back(row_of[i] + k);
-        uniforms.push_back(uniform_of(sequences[i], done + static_cast<size_t>(k)));
+  // A sequence's next step; its token is left out where the host does not know it.
+  DecodeRow row_for(const Sequence& s) const {
+    const auto& known = results[s.group].completions[static_cast<size_t>(s.sample)].tokens;
+    DecodeRow row;
+    row.slot = s.slot;
+    if (s.requested > 0 && static_cast<int64_t>(known.size()) == s.requested) row.token = known.back();
+    row.position = s.length;
+    row.pages = &s.pages;
+    row.group = s.group;
+    row.prefix_tokens = shared_pages(static_cast<int64_t>(prompts[s.group].tokens.size())) * ops::page_tokens();
+    row.draw = draw_key(s, s.requested);
+    row.draft = s.draft.token;
+    return row;
+  }
+
+  // Takes over what the oldest steps gave until no more than `ahead` are under way. Returns how many tokens that were.
+  int64_t settle(size_t ahead) {
+    int64_t tokens = 0;
+    while (under_way.size() > ahead) {
+      const auto result = step().collect();
+      const auto ids = std::move(under_way.front());
+      under_way.pop_front();
+      const auto normed = result.hidden_NC.defined() ? engine.model_->final_norm(result.hidden_NC) : torch::Tensor();
+      auto s = active.begin();
+      for (size_t i = 0; i < ids.size(); ++i) {
+        while (s != active.end() && s->id < ids[i]) ++s;
+        if (s != active.end() && s->id == ids[i]) tokens += take_over(*s, result, result.first[i], normed);
       }
+      retire();
     }
-    const auto drawn = ops::sample_tokens(logits, rows, uniforms, sampling.rule);
-    size_t m = 0;
-    for (auto& s : sequences) {
-      auto& completion = completion_of(s);
-      const auto append = [&](size_t from) {
-        completion.tokens.push_back(drawn.tokens[from]);
-        completion.rollout_logprobs.push_back(drawn.logprobs[from]);
-        s.ended = has_ended(s);
-      };
-      const bool drafted = s.draft.token >= 0;
-      append(m);
-      const bool accepted = drafted && drawn.tokens[m] == s.draft.token;
-      const bool gains = accepted && !s.ended;
-      if (gains) append(m + 1);
-      engine.stats_.speculation.drafted += drafted ? 1 : 0;
-      engine.stats_.speculation.accepted += accepted ? 1 : 0;
-      engine.stats_.speculation.gained += gains ? 1 : 0;
-      m += drafted ? 2 : 1;
-      gained.push_back(gains ? 2 : 1);
-      engine.stats_.generated_tokens += gained.back();
-      s.draft.token = -1;
-    }
+    return tokens;
+  }
+
+  // A row's token. With a draft the row behind it was computed for the draft: when the token drawn is the draft, that row gives the
+  // token after it.
+  int64_t take_over(Sequence& s, const StepResult& result, int64_t row, const torch::Tensor& normed) {
+    auto& completion = completion_of(s);
+    const auto append = [&](int64_t from) {
+      completion.tokens.push_back(result.drawn.tokens[static_cast<size_t>(from)]);
+      completion.rollout_logprobs.push_back(result.drawn.logprobs[static_cast<size_t>(from)]);
+      s.ended = has_ended(s);
+    };
+    const int32_t draft = s.draft.token;
+    append(row);
+    const bool accepted = draft >= 0 && completion.tokens.back() == draft;
+    const bool gains = accepted && !s.ended;
+    if (gains) append(row + 1);
+    engine.stats_.speculation.drafted += draft >= 0 ? 1 : 0;
+    engine.stats_.speculation.accepted += accepted ? 1 : 0;
+    engine.stats_.speculation.gained += gains ? 1 : 0;
+    s.draft.token = -1;
+    const int64_t gained = gains ? 2 : 1;
+    append_routes(result.routes_NLK, row, gained, completion.routes);
+    for (int64_t k = 0; normed.defined() && k < gained; ++k) s.draft.waiting.push_back(normed.narrow(0, row + k, 1));
+    s.length += gained - 1;
+    s.requested += gained - 1;
+    engine.stats_.generated_tokens += gained;
     return gained;
   }
 
@@ -328,6 +379,7 @@ struct Engine::Run {
       }
       for (const int32_t page : s.pages) cache().release(page);
       reserved -= s.reserved;
+      free_slots.push_back(s.slot);
       ++finished;
       const auto sample_number = static_cast<size_t>(s.sample);
       if (on_completion) on_completion(s.group, sample_number, results[s.group].completions[sample_number]);
@@ -348,7 +400,7 @@ struct Engine::Run {
       const auto& tokens = completion_of(s).tokens;
       if (static_cast<int64_t>(tokens.size()) + 1 >= s.limit) continue;
       usual = usual && s.draft.waiting.size() <= 2;
-      requests.push_back({&s.draft, &tokens, &s.pages, uniform_of(s, tokens.size())});
+      requests.push_back({&s.draft, &tokens, &s.pages, draw_uniform(draw_key(s, s.requested))});
     }
     engine.stats_.computed += drafter->propose(requests);
     return usual;
@@ -360,39 +412,39 @@ struct Engine::Run {
     const auto sequences = static_cast<int64_t>(active.size());
     const bool drafting = drafter && (engine.decide_drafting ? engine.decide_drafting(sequences) : engine.policy_.choose(sequences));
     const bool usual = !drafting || propose();
-    std::vector<int64_t> ids, row_of;
-    std::vector<ops::CacheRun> runs;
+    std::vector<DecodeRow> rows;
+    std::vector<int64_t> ids;
     for (auto& s : active) {
-      const int64_t rows = s.draft.token < 0 ? 1 : 2;
-      while (pages_for(s.length + rows) > static_cast<int64_t>(s.pages.size())) s.pages.push_back(cache().take());
-      runs.push_back({static_cast<int64_t>(ids.size()), rows, s.length, &s.pages});
-      row_of.push_back(static_cast<int64_t>(ids.size()));
-      ids.push_back(completion_of(s).tokens.back());
-      if (rows == 2) ids.push_back(s.draft.token);
-      engine.stats_.computed += model::counts_of(1, static_cast<double>(s.length), static_cast<double>(rows));
+      if (s.requested >= s.limit) continue;  // its last token is under way
+      const int64_t tokens = s.draft.token < 0 ? 1 : 2;
+      while (pages_for(s.length + tokens) > static_cast<int64_t>(s.pages.size())) s.pages.push_back(cache().take());
+      rows.push_back(row_for(s));
+      ids.push_back(s.id);
+      engine.stats_.computed += model::counts_of(1, static_cast<double>(s.length), static_cast<double>(tokens));
+      ++s.length;
+      ++s.requested;
     }
-    const auto routing = new_routing();
-    const auto hidden = engine.model_->hidden_cached(token_tensor(ids), cache(), runs, routing);
-    const auto logits = engine.model_->logits(hidden);
+    if (rows.empty()) {
+      settle(0);
+      return;
+    }
+    step().next(rows);
+    under_way.push_back(std::move(ids));
     ++engine.stats_.decode_steps;
-    const auto gained = draw(active, logits, row_of);
-    const auto normed = drafter ? engine.model_->final_norm(hidden) : torch::Tensor();
-    int64_t tokens = 0;
-    for (size_t i = 0; i < active.size(); ++i) {
-      auto& s = active[i];
-      append_routes(routing, row_of[i], gained[i], completion_of(s).routes);
-      for (int64_t k = 0; drafter && k < gained[i]; ++k) s.draft.waiting.push_back(normed.narrow(0, row_of[i] + k, 1));
-      s.length += gained[i];
-      tokens += gained[i];
-    }
+    const int64_t tokens = settle(step().steps_ahead());
     if (drafter) engine.policy_.record(sequences, drafting, usual, tokens, monotonic_s() - start_s, engine.stats_.speculation);
-    retire();
   }
 };
 
 Engine::Engine(model::Transformer model, Tokenizer tokenizer, EngineConfig config)
     : model_(std::move(model)), tokenizer_(std::move(tokenizer)), config_(config), policy_(config.speculation) {}
 Engine::~Engine() = default;
+
+// On a device a step is a graph one ahead of the host, which drafts would hold up: only where they are asked for.
+bool Engine::may_draft() const {
+  if (!model_->config().has_mtp() || config_.speculation == Speculation::kOff) return false;
+  return config_.speculation == Speculation::kAlways || !ops::on_device(model_->head_weight());
+}
 
 std::vector<RolloutGroup> Engine::sample(const std::vector<Prompt>& prompts, int64_t G, const SamplingConfig& sampling,
                                          const DrawOrigin& origin, const std::function<void(int64_t, int64_t)>& progress,
@@ -412,6 +464,7 @@ std::vector<RolloutGroup> Engine::sample(const std::vector<Prompt>& prompts, int
     run.decode();
     if (progress) progress(run.finished, total);
   }
+  run.settle(0);
   return std::move(run.results);
 }
 

@@ -31,6 +31,7 @@ cuda::Draw draw_of(int64_t row, const Rule& rule, const DrawKey& key) {
   d.sample = key.sample;
   d.prompt = key.prompt;
   d.step = key.step;
+  d.uniform = -1;
   return d;
 }
 DrawKey counter(uint32_t position) { return {.seed = 11, .stream = Stream::kTest, .stage = 3, .step = 5, .prompt = 7, .sample = 2, .position = position}; }

@@ -1,11 +1,13 @@
 #include "support/emulated_device.h"
 
+#include <cstring>
 #include <exception>
 #include <stdexcept>
 #include <vector>
 
 #include "device.h"
 #include "device_call.h"
+#include "r1/ops/device_decode.h"
 #include "r1/ops/devices.h"
 #include "support/emulator/memory.h"
 
@@ -90,6 +92,37 @@ void* Call::open(const torch::Tensor& t, Use use) const {
 }  // namespace r1::ops::device
 
 namespace r1::ops {
+
+// Nothing is recorded: the launches run again. What they read from the host's tensors they read again too, so that a test
+// cannot tell; that is left to a GPU.
+struct LaunchGraph::State {
+  std::function<void()> launches;
+};
+LaunchGraph::LaunchGraph() = default;
+LaunchGraph::~LaunchGraph() = default;
+void LaunchGraph::record(at::Device, const std::function<void()>& launches, const LaunchGraph*) {
+  launches();
+  state_ = std::make_unique<State>(State{launches});
+}
+void LaunchGraph::replay() { state_->launches(); }
+
+// Arrives when it is waited for, not before.
+struct Fetch::State {
+  std::vector<std::pair<at::Tensor, at::Tensor>> copies;
+};
+Fetch::Fetch() : state_(std::make_unique<State>()) {}
+Fetch::~Fetch() = default;
+void Fetch::start(const std::vector<std::pair<at::Tensor, at::Tensor>>& copies) {
+  for (const auto& [from, to] : copies) {
+    state_->copies.emplace_back(from.clone(), to);
+    std::memset(to.mutable_data_ptr(), 0x80, to.nbytes());
+  }
+}
+void Fetch::wait() {
+  for (const auto& [from, to] : state_->copies) at::Tensor(to).copy_(from);
+  state_->copies.clear();
+}
+at::Tensor host_buffer(at::IntArrayRef sizes, at::ScalarType dtype, at::Device) { return torch::zeros(sizes, dtype); }
 
 std::vector<Gpu> gpus() { return {}; }
 std::string why_no_gpu() { return "the emulator is none"; }

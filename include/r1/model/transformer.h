@@ -27,8 +27,8 @@ class KvCache {
   int32_t copy(int32_t page);   ///< a new page with the same contents in every layer
   ops::KvStore& layer(int64_t i) { return layers_[static_cast<size_t>(i)]; }
 
-  /// Bytes of a page over all layers (float32).
-  static int64_t bytes_per_page(const ModelConfig& config, bool with_mtp = false);
+  /// Bytes of a page over all layers.
+  static int64_t bytes_per_page(const ModelConfig& config, bool with_mtp = false, at::ScalarType dtype = at::kFloat);
 
  private:
   std::vector<ops::KvStore> layers_;
@@ -48,6 +48,10 @@ struct TransformerImpl : torch::nn::Module {
   /// The same for new tokens of cached sequences; stores their keys and values. Without gradients.
   at::Tensor hidden_cached(const at::Tensor& tokens_N, KvCache& cache, const std::vector<ops::CacheRun>& runs,
                            const RoutingPtr& routing = nullptr);
+  /// The same with all that it reads on the device, so that a graph of launches can hold it. reserve_positions comes first.
+  at::Tensor hidden_cached(const at::Tensor& tokens_N, KvCache& cache, const ops::DeviceRuns& runs, const RoutingPtr& routing = nullptr);
+  /// Makes the tables of rotary angles for positions below `count` now; afterwards they stay where they are.
+  void reserve_positions(int64_t count) { grow_rope(count); }
 
   /// Rows of hidden() after the final norm [M, C]: what a head reads.
   at::Tensor final_norm(const at::Tensor& hidden_MC) { return norm_(hidden_MC); }
@@ -101,6 +105,8 @@ struct TransformerImpl : torch::nn::Module {
                         const RoutingPtr& routing);
   at::Tensor run_cached(const std::vector<Block>& blocks, const at::Tensor& x_NC, KvCache& cache,
                         const std::vector<ops::CacheRun>& runs, const RoutingPtr& routing);
+  at::Tensor run_cached(const std::vector<Block>& blocks, const at::Tensor& x_NC, KvCache& cache, const ops::DeviceRuns& runs,
+                        const RoutingPtr& routing);
   int64_t logit_chunk_rows() const;
 
   ModelConfig config_;

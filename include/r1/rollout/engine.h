@@ -13,6 +13,8 @@
 
 namespace r1::rollout {
 
+class DecodeStep;
+
 struct Prompt {
   std::vector<int32_t> tokens;
   uint32_t index = 0;  ///< its place in the step: a coordinate of its draws
@@ -94,11 +96,13 @@ class Engine {
 
  private:
   struct Run;  // the state of one call of sample
-  bool may_draft() const { return model_->config().has_mtp() && config_.speculation != Speculation::kOff; }
+  bool may_draft() const;
   model::Transformer model_;
   Tokenizer tokenizer_;
   EngineConfig config_;
   std::unique_ptr<model::KvCache> cache_;
+  std::unique_ptr<DecodeStep> step_;  // over cache_
+  bool step_records_routes_ = false;
   SpeculationPolicy policy_;
   EngineStats stats_;
 };
