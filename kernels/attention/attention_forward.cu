@@ -65,7 +65,8 @@ __forceinline__ __device__ void soften(float (&scores)[M][kKeys / 8][4], RowStat
       for (int j = 0; j < kKeys / 8; ++j) maximum = fmaxf(maximum, fmaxf(scores[i][j][2 * h], scores[i][j][2 * h + 1]));
       maximum = fmaxf(maximum, __shfl_xor_sync(kFullWarp, maximum, 1));
       maximum = fmaxf(maximum, __shfl_xor_sync(kFullWarp, maximum, 2));
-      const float shift = maximum * scale_log2, keep = exp2_fast(fmaf(stats.maximum[i][h], scale_log2, -shift));
+      const float shift = maximum * scale_log2;
+      const float keep = exp2_fast((stats.maximum[i][h] - maximum) * scale_log2);  // exactly 1 where the maximum stays
       float sum = stats.sum[i][h] * keep;
 #pragma unroll
       for (int j = 0; j < kKeys / 8; ++j) {

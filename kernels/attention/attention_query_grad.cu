@@ -104,6 +104,7 @@ __global__ void __launch_bounds__(kWarps * 32) query_grad_kernel(PackedGradArgum
     multiply_columns(sums, operand, keys.behind(behind));
     stage ^= 1;
   }
+  cp_async_wait<0>();
 #pragma unroll
   for (int i = 0; i < M; ++i) {
 #pragma unroll

@@ -59,7 +59,9 @@ std::vector<PackedQueryTile> make_query_tiles(const std::vector<PackedSegment>& 
     }
   }
   const auto keys = [](const PackedQueryTile& t) { return t.prefix_length + t.first_row - t.segment_row + t.num_rows; };
-  std::stable_sort(tiles.begin(), tiles.end(), [&](const auto& a, const auto& b) { return keys(a) > keys(b); });
+  std::sort(tiles.begin(), tiles.end(), [&](const auto& a, const auto& b) {
+    return keys(a) != keys(b) ? keys(a) > keys(b) : a.first_row < b.first_row;
+  });
   return tiles;
 }
 
@@ -131,8 +133,10 @@ PackedPlan make_packed_plan(const std::vector<PackedSegment>& segments, int64_t 
     }
     if (parts > 1) plan.num_slots += parts;
   }
-  std::stable_sort(items.begin(), items.end(), [](const auto& a, const auto& b) {
-    return a.step_end - a.step_begin > b.step_end - b.step_begin;
+  std::sort(items.begin(), items.end(), [](const auto& a, const auto& b) {
+    const int32_t of_a = a.step_end - a.step_begin, of_b = b.step_end - b.step_begin;
+    if (of_a != of_b) return of_a > of_b;
+    return a.key_tile != b.key_tile ? a.key_tile < b.key_tile : a.step_begin < b.step_begin;
   });
 
   plan.num_query_tiles = static_cast<int64_t>(query_tiles.size());
