@@ -26,7 +26,7 @@ model::ModelConfig grouped_query() {
   c.num_layers = 2;
   c.num_heads = 4;
   c.num_kv_heads = 2;
-  c.head_dim = 16;
+  c.head_dim = 64;
   c.max_positions = 64;
   c.tie_embeddings = true;
   c.qk_norm = true;
@@ -42,11 +42,11 @@ model::ModelConfig deepseek() {
   c.hidden_size = 32;
   c.intermediate_size = 48;
   c.num_layers = 2;
-  c.num_heads = c.num_kv_heads = 4;
+  c.num_heads = c.num_kv_heads = 2;
   c.q_lora_rank = 24;
   c.kv_lora_rank = 16;
-  c.qk_nope_head_dim = c.v_head_dim = 8;
-  c.qk_rope_head_dim = c.head_dim = 8;
+  c.qk_nope_head_dim = c.v_head_dim = 128;
+  c.qk_rope_head_dim = c.head_dim = 64;
   c.n_routed_experts = 8;
   c.num_experts_per_tok = 2;
   c.n_shared_experts = 1;
@@ -114,7 +114,7 @@ void expect_gradients_as_good_as_twins(const model::ModelConfig& config, const s
 }
 
 const std::vector<std::string> kKernels{"rms_norm", "rms_norm backward", "rope",           "silu_mul",
-                                        "silu_mul backward", "linear_logprob", "linear_logprob backward"};
+                                        "silu_mul backward", "linear_logprob", "linear_logprob backward", "attention", "attention backward"};
 
 TEST(DeviceModel, GroupedQueryGradients) { expect_gradients_as_good_as_twins(grouped_query(), kKernels); }
 TEST(DeviceModel, DeepseekGradients) {

@@ -35,7 +35,11 @@ model::Transformer on_device(model::Transformer model) {
 }
 
 CheckpointReader saved(Stage& stage, const std::filesystem::path& folder) {
-  return CheckpointReader(save_checkpoint(folder, {.step = stage.steps_done(), .state = stage.checkpoint_state(), .groups = stage.checkpoint_groups()}));
+  CheckpointContents contents;
+  contents.step = stage.steps_done();
+  contents.groups = stage.checkpoint_groups();
+  contents.state = stage.checkpoint_state();
+  return CheckpointReader(save_checkpoint(folder, contents));
 }
 
 TEST(DeviceStage, TextsAreLearnedAsOnACpu) {
