@@ -15,7 +15,12 @@ endif()
 if(NOT CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real)  # A100; H100, H800 and H200
 endif()
-set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # the one that LibTorch has loaded: its streams and memory are ours
+set(CMAKE_CUDA_RUNTIME_LIBRARY None)  # r1_kernels names it: CUDA::cudart, shared, so that it is the one that LibTorch has loaded
+enable_language(CUDA)
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know yet how nvcc spells it
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+endif()
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
-enable_language(CUDA)
+find_package(CUDAToolkit REQUIRED)

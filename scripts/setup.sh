@@ -3,6 +3,8 @@
 #
 #   scripts/setup.sh                    build tools and LibTorch; prints R1_TORCH_DIR=... and R1_CXX=...
 #   scripts/setup.sh --gcc              the same, and g++ 12 or newer for the `gcc` preset
+#   scripts/setup.sh --cuda             the same, and what the `cuda` preset takes: nvcc has to be there, LibTorch's NVIDIA
+#                                       libraries are fetched into .venv (2.5 GB) unless this machine's torch has them
 #   scripts/setup.sh --model smollm2    also fetches data/cache/smollm2-135m-instruct.gguf (98 MB, Apache-2.0)
 #   scripts/setup.sh --peers            also makes .venv-peers: transformers, trl, ... for goldens and benchmarks
 #
@@ -29,17 +31,18 @@ readonly libraries=(
   libxxhash-dev:xxhash.h libgtest-dev:gtest/gtest.h libgmp-dev:gmp.h libflint-dev:flint/flint.h
   libseccomp-dev:seccomp.h)
 
-want_gcc=false want_peers=false model=
+want_gcc=false want_cuda=false want_peers=false model=
 while (($#)); do
   case $1 in
     --gcc) want_gcc=true ;;
+    --cuda) want_cuda=true ;;
     --peers) want_peers=true ;;
     --model)
       [[ ${2-} == smollm2 ]] || die "--model is '${2-}'; accepted: smollm2"
       model=$2
       shift ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' scripts/setup.sh; exit 0 ;;
-    *) die "unknown option '$1'; accepted: --gcc, --peers, --model smollm2" ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' scripts/setup.sh; exit 0 ;;
+    *) die "unknown option '$1'; accepted: --gcc, --cuda, --peers, --model smollm2" ;;
   esac
   shift
 done
@@ -179,6 +182,31 @@ install_torch() {
   [[ -n $torch_dir ]] || die "pip installed torch into .venv, but libtorch_cpu.so or its headers are not in it; remove .venv and run this again"
 }
 
+missing_cuda_libraries() {  # names that libtorch_cuda.so asks for and the loader does not find
+  if [[ -e $torch_dir/lib/libtorch_cuda.so ]]; then
+    ldd "$torch_dir/lib/libtorch_cuda.so" | awk '/not found/ {print $1}' | sort -u
+  else
+    printf 'libtorch_cuda.so\n'
+  fi
+}
+
+require_cuda() {
+  local missing
+  have nvcc || [[ -x ${CUDA_HOME:-/usr/local/cuda}/bin/nvcc ]] ||
+    die "the preset cuda needs nvcc, which is neither on PATH nor in ${CUDA_HOME:-/usr/local/cuda}/bin" \
+        "install the CUDA toolkit 12.4 or newer, or build the preset release, which computes on the CPU"
+  missing=$(missing_cuda_libraries | tr '\n' ' ')
+  [[ -n $missing ]] || return 0
+  if [[ $torch_dir == "$PWD"/.venv/* ]]; then
+    say "setup: the NVIDIA libraries of LibTorch $torch_version into .venv (2.5 GB to fetch): $missing"
+    with_progress "fetching NVIDIA libraries" .venv/bin/python -m pip install --disable-pip-version-check \
+      --progress-bar off "torch==$torch_version" || die "pip could not install what torch depends on; its message is above"
+    missing=$(missing_cuda_libraries | tr '\n' ' ')
+  fi
+  [[ -z $missing ]] || die "$torch_dir/lib/libtorch_cuda.so finds no $missing" \
+    "install torch $torch_version with CUDA 13 and its dependencies: pip install torch==$torch_version"
+}
+
 choose_compiler() {
   gxx=$(gcc_12_or_newer || true)
   if have clang++-19; then cxx=$(command -v clang++-19); else cxx=$gxx; fi
@@ -256,6 +284,7 @@ if [[ $stamp_key != "$key" || ! -e $torch_dir/lib/libtorch_cpu.so || ! -x $cxx ]
   printf 'R1_SETUP_KEY=%s\nR1_TORCH_DIR=%s\nR1_CXX=%s\nR1_GXX=%s\n' "$key" "$torch_dir" "$cxx" "$gxx" >.cache/setup.env.new
   mv .cache/setup.env.new .cache/setup.env
 fi
+if $want_cuda; then require_cuda; fi
 if [[ -n $model ]]; then fetch_model; fi
 if $want_peers; then install_peers; fi
 printf 'R1_TORCH_DIR=%s\nR1_CXX=%s\n' "$torch_dir" "$cxx"

@@ -13,8 +13,8 @@ preset=release
 setup_options=()
 case ${1-} in
   -h | --help) sed -n '2,6s/^# \{0,1\}//p' scripts/test.sh; exit 0 ;;
-  --gcc) preset=gcc setup_options+=(--gcc); shift ;;
-  --asan | --dev | --cuda) preset=${1#--}; shift ;;
+  --gcc | --cuda) preset=${1#--} setup_options+=("$1"); shift ;;
+  --asan | --dev) preset=${1#--}; shift ;;
 esac
 
 bash scripts/setup.sh "${setup_options[@]}" >/dev/null

@@ -49,6 +49,46 @@ __forceinline__ __device__ void ldmatrix_transposed(uint32_t (&r)[4], const void
 #endif
 }
 
+/// A place in shared memory, kept in a register as it is: distances known when compiling go into the
+/// instruction that uses it, where pointers would each be computed before a loop and held through it.
+struct SharedAddress {
+#if defined(__CUDACC__)
+  uint32_t bytes;
+#else
+  const unsigned char* bytes;
+#endif
+};
+__forceinline__ __device__ SharedAddress shared_address(const void* pointer) {
+#if defined(__CUDACC__)
+  uint32_t bytes = static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
+  asm volatile("" : "+r"(bytes));
+  return {bytes};
+#else
+  return {static_cast<const unsigned char*>(pointer)};
+#endif
+}
+/// ldmatrix and ldmatrix_transposed of the row `distance` bytes behind `row`.
+__forceinline__ __device__ void ldmatrix(uint32_t (&r)[4], SharedAddress row, int distance R1_SITE_PARAMETER) {
+#if defined(__CUDACC__)
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(row.bytes + distance)
+               : "memory");
+#else
+  emulator::ldmatrix_x4(r, row.bytes + distance, false, site);
+#endif
+}
+__forceinline__ __device__ void ldmatrix_transposed(uint32_t (&r)[4], SharedAddress row, int distance R1_SITE_PARAMETER) {
+#if defined(__CUDACC__)
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(row.bytes + distance)
+               : "memory");
+#else
+  emulator::ldmatrix_x4(r, row.bytes + distance, true, site);
+#endif
+}
+
 /// 16 bytes from global to shared memory behind the thread's back, both 16-byte aligned; zeros when not
 /// `valid`
 /// (`global` is then not read). Visible to this thread after cp_async_wait, to others after a barrier too.
@@ -60,6 +100,17 @@ __forceinline__ __device__ void cp_async_16(void* shared, const void* global, bo
                : "memory");
 #else
   emulator::copy_async(shared, global, 16, valid ? 16 : 0);
+#endif
+}
+/// The same of 4 bytes, both 4-byte aligned.
+__forceinline__ __device__ void cp_async_4(void* shared, const void* global, bool valid = true) {
+#if defined(__CUDACC__)
+  const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+  const int bytes = valid ? 4 : 0;
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(address), "l"(global), "r"(bytes)
+               : "memory");
+#else
+  emulator::copy_async(shared, global, 4, valid ? 4 : 0);
 #endif
 }
 __forceinline__ __device__ void cp_async_commit() {

@@ -16,7 +16,7 @@ void add_plan_command(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("plan", "memory, time, GPU hours, $ and kWh of a config before anything is allocated");
   command->add_option("config", options->config, "YAML file")->required();
   command->add_option("overrides", options->overrides, "key=value: replaces a key; list items by index: pipeline.1.steps=20");
-  command->add_option("--hardware", options->hardware, "a file of configs/hardware/; default: the config's plan.hardware, or else this CPU");
+  command->add_option("--hardware", options->hardware, "a file of configs/hardware/; default: the config's plan.hardware, or else what device means here");
   set_examples(*command,
                "  r1 plan configs/tiny/r1.yaml                                        on this machine\n"
                "  r1 plan configs/r1/r1_zero.yaml                                     R1-Zero's 101K H800 hours\n"

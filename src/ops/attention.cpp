@@ -1,5 +1,6 @@
 #include <torch/torch.h>
 
+#include "device.h"
 #include "kernels/attention/attention.h"
 #include "pages.h"
 #include "r1/ops/ops.h"
@@ -64,6 +65,7 @@ Tensor attention(const Tensor& q_NHD, const Tensor& k_NhD, const Tensor& v_NhD, 
   TORCH_CHECK(q_NHD.dim() == 3 && k_NhD.dim() == 3 && q_NHD.size(0) == layout.num_rows && k_NhD.size(0) == layout.num_rows,
               "attention: q is ", q_NHD.sizes(), ", k is ", k_NhD.sizes(), ", the layout has ", layout.num_rows, " rows");
   TORCH_CHECK(q_NHD.size(1) % k_NhD.size(1) == 0, "attention: ", q_NHD.size(1), " heads do not divide into ", k_NhD.size(1));
+  if (device::on_device(q_NHD)) return device::attention(q_NHD, k_NhD, v_NhD.defined() ? v_NhD : k_NhD, layout, scale);
   if (!q_NHD.is_cpu() || q_NHD.scalar_type() != torch::kFloat) {
     return ref::attention(q_NHD, k_NhD, v_NhD.defined() ? v_NhD : k_NhD, layout, scale);
   }

@@ -6,7 +6,12 @@
 
 #include "r1/ops/cache.h"
 #include "r1/ops/moe.h"
+#include "r1/ops/packed.h"
 #include "r1/ops/sampling.h"
+
+namespace r1::ops {
+std::shared_ptr<DevicePlans> make_device_plans();  ///< null without CUDA
+}
 
 // The operations on a device, by our CUDA kernels and cuBLAS. An operation of r1/ops asks in one line:
 //
@@ -37,6 +42,11 @@ torch::Tensor rope(const torch::Tensor& x_NHD, const torch::Tensor& positions_N,
 
 /// The gradient is ATen's sorted sum: the same bits every time, unlike index_select's own.
 torch::Tensor embedding(const torch::Tensor& tokens_N, const torch::Tensor& w_VC);
+
+/// v_NhV [N, Hkv, V], also of another width than the keys. float32, and widths that attention_cuda.h lacks, run the plain twin
+/// in float32.
+torch::Tensor attention(const torch::Tensor& q_NHD, const torch::Tensor& k_NhD, const torch::Tensor& v_NhV, const PackedLayout& layout,
+                        double scale);
 
 /// Both results are float32. A target outside the vocabulary makes its log-probability NaN: looking would wait for the
 /// device. float32 inputs, and widths that are no multiple of 8, run the plain twin.

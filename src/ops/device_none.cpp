@@ -25,6 +25,7 @@ Tensor linear(const Tensor&, const Tensor&, const Tensor&) { return Absent{}; }
 Tensor rms_norm(const Tensor&, const Tensor&, double) { return Absent{}; }
 Tensor silu_mul(const Tensor&, const Tensor&) { return Absent{}; }
 Tensor rope(const Tensor&, const Tensor&, const Tensor&, const Tensor&) { return Absent{}; }
+Tensor attention(const Tensor&, const Tensor&, const Tensor&, const PackedLayout&, double) { return Absent{}; }
 Tensor embedding(const Tensor&, const Tensor&) { return Absent{}; }
 std::tuple<Tensor, Tensor> linear_logprob(const Tensor&, const Tensor&, const Tensor&, double) {
   return Absent{}.operator std::tuple<Tensor, Tensor>();
@@ -41,6 +42,7 @@ SampledTokens sample_tokens(const Tensor&, const std::vector<int64_t>&, const st
 
 namespace r1::ops {
 
+std::shared_ptr<DevicePlans> make_device_plans() { return nullptr; }
 std::vector<Gpu> gpus() { return {}; }
 std::string why_no_gpu() {
   return "this program was built without CUDA; build it with `scripts/build.sh cuda` on a machine with the CUDA toolkit";

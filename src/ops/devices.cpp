@@ -1,6 +1,7 @@
 #include "r1/ops/devices.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <torch/cuda.h>
 
 #include "device.h"
@@ -8,6 +9,10 @@
 namespace r1::ops {
 
 bool on_device(const at::Tensor& x) { return device::on_device(x); }
+
+void prepare(at::Device device) {
+  if (device.is_cuda()) at::globalContext().setAllowBF16ReductionCuBLAS(false);
+}
 
 void synchronize(at::Device device) {
   if (device.is_cuda()) torch::cuda::synchronize(device.index());

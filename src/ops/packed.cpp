@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "device.h"
+
 namespace r1::ops {
 
 Segment PackedLayout::add_sequence(int64_t num_tokens) {
@@ -17,6 +19,7 @@ Segment PackedLayout::add_continuation(const Segment& prefix, int64_t num_tokens
 }
 
 void PackedLayout::finish() {
+  device_plans = make_device_plans();
   positions_N = at::empty({num_rows}, at::kLong);
   auto* positions = positions_N.mutable_data_ptr<int64_t>();
   for (const auto& s : segments) {

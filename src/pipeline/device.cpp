@@ -24,7 +24,11 @@ DeviceChoice read_device(const ConfigNode& node) {
 at::Device choose_device(DeviceChoice choice, const std::string& where) {
   if (choice == DeviceChoice::kCpu) return at::kCPU;
   const auto why = ops::why_no_gpu();
-  if (why.empty()) return {at::kCUDA, 0};
+  if (why.empty()) {
+    const at::Device device(at::kCUDA, 0);
+    ops::prepare(device);
+    return device;
+  }
   if (choice == DeviceChoice::kAuto) return at::kCPU;
   throw Error(cat(where, ": device is cuda; ", why, ".\n  Accepted here: cpu, or auto, which takes a GPU where there is one."));
 }

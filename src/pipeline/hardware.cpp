@@ -4,6 +4,27 @@
 
 namespace r1::pipeline {
 
+// Sources of the figures: configs/hardware/h100.yaml, to which a test compares them.
+Hardware Hardware::of_gpu(const std::string& name, double memory_bytes) {
+  Hardware h;
+  h.name = name;
+  h.memory_bytes = memory_bytes;
+  h.flops = 989.4e12;
+  h.bytes_per_s = 3.35e12;
+  h.network_bytes_per_s = 50e9;
+  h.watts = 1275;
+  h.price_per_hour = 2.5;
+  h.train_utilisation = h.forward_utilisation = 0.39;
+  h.bandwidth_utilisation = 0.6;
+  h.decode_layer_s = 100e-6;
+  h.exchange_s = 490e-6;
+  h.weight_bytes = h.activation_bytes = h.cache_bytes = 2;
+  h.master_bytes = h.gradient_bytes = 4;
+  h.moment_bytes = 8;
+  h.decoding_copies = false;
+  return h;
+}
+
 Hardware Hardware::load(const std::filesystem::path& file) {
   const auto node = ConfigNode::load(file);
   Hardware h;

@@ -5,12 +5,13 @@
 #include "plan_memory.h"
 #include "plan_published.h"
 #include "plan_time.h"
+#include "r1/ops/devices.h"
 #include "r1/util/strings.h"
 
 namespace r1::pipeline {
 namespace {
 
-std::string model_line(const StageEntry& stage) {
+std::string model_line(const StageEntry& stage, const Hardware& hardware) {
   const auto shape = shape_of(stage);
   const auto parameters = human_count(shape.total_parameters);
   // Of the embedding a token meets one row, which the published counts leave out.
@@ -22,7 +23,7 @@ std::string model_line(const StageEntry& stage) {
   }
   const auto& m = stage.model.config;
   return cat(m.architecture, ", ", parameters, " parameters", active, " (", m.num_layers, " layers, width ", m.hidden_size, ", ", m.num_heads, "/", m.num_kv_heads,
-             " heads, vocabulary ", m.vocab_size, "), float32", stage.model.path.empty() ? ", new weights" : ", from " + stage.model.path.string());
+             " heads, vocabulary ", m.vocab_size, hardware.weight_bytes < 4 ? "), bf16" : "), float32", stage.model.path.empty() ? ", new weights" : ", from " + stage.model.path.string());
 }
 
 double sum_of(const MemoryItems& items) {
@@ -89,7 +90,16 @@ double StagePlan::memory_bytes() const { return sum_of(memory); }
 Plan make_plan(const RunConfig& config, const std::filesystem::path& hardware) {
   Plan plan;
   const auto& file = hardware.empty() ? config.plan.hardware : hardware;
-  if (!file.empty()) plan.hardware = Hardware::load(file);
+  if (!file.empty()) {
+    plan.hardware = Hardware::load(file);
+  } else if (config.device != DeviceChoice::kCpu) {
+    const auto gpus = ops::gpus();
+    if (!gpus.empty()) {
+      plan.hardware = Hardware::of_gpu(gpus[0].name, static_cast<double>(gpus[0].memory_bytes));
+    } else if (config.device == DeviceChoice::kCuda) {
+      plan.hardware = Hardware::of_gpu("GPU of 80 GB", 80e9);  // planned elsewhere
+    }
+  }
   plan.devices = config.plan.devices;
   plan.tariffs = config.cost.tariffs;
   plan.device_bytes = plan.hardware.memory_bytes > 0 ? plan.hardware.memory_bytes : machine_memory_bytes();
@@ -102,7 +112,7 @@ Plan make_plan(const RunConfig& config, const std::filesystem::path& hardware) {
     const auto& entry = config.stages[i];
     StagePlan stage;
     stage.name = entry.name;
-    if (entry.from.empty()) stage.model = model_line(entry);
+    if (entry.from.empty()) stage.model = model_line(entry, plan.hardware);
     stage.from = entry.from;
     stage.kind = entry.kind;
     stage.assumptions = lengths[i].notes;

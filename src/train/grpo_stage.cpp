@@ -286,6 +286,7 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
   if (!reference_.is_empty() && config_.reference_every_steps > 0 && step_ % config_.reference_every_steps == 0) {
     replace_reference();
   }
+  // sync: figures of the step, whose work the norm has waited for already.
   const double tokens = std::max(1.0, stats.tokens.item<double>());
   const double error = stats.logprob_error_max.item<double>();
   // Figures of one rollout's updates: the last update's, but the error of the first, the only one on on-policy data.

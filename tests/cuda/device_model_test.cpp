@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include "r1/algo/grpo_loss.h"
 #include "r1/model/transformer.h"
 #include "r1/ops/ops.h"
 #include "r1/train/batch.h"
@@ -17,7 +18,8 @@ using r1::test::EmulatedDevice;
 using r1::test::relative_error;
 using torch::Tensor;
 
-model::ModelConfig grouped_query() {
+// Widths that the attention kernels have; `narrow`: that they have not, which is quicker where attention is not the point.
+model::ModelConfig grouped_query(bool narrow = false) {
   model::ModelConfig c;
   c.architecture = "Qwen3ForCausalLM";
   c.vocab_size = 40;
@@ -26,7 +28,7 @@ model::ModelConfig grouped_query() {
   c.num_layers = 2;
   c.num_heads = 4;
   c.num_kv_heads = 2;
-  c.head_dim = 16;
+  c.head_dim = narrow ? 16 : 64;
   c.max_positions = 64;
   c.tie_embeddings = true;
   c.qk_norm = true;
@@ -35,18 +37,18 @@ model::ModelConfig grouped_query() {
 }
 
 // Latent attention, experts in the second of two layers.
-model::ModelConfig deepseek() {
+model::ModelConfig deepseek(bool narrow = false) {
   model::ModelConfig c;
   c.architecture = "DeepseekV3ForCausalLM";
   c.vocab_size = 40;
   c.hidden_size = 32;
   c.intermediate_size = 48;
   c.num_layers = 2;
-  c.num_heads = c.num_kv_heads = 4;
+  c.num_heads = c.num_kv_heads = 2;
   c.q_lora_rank = 24;
   c.kv_lora_rank = 16;
-  c.qk_nope_head_dim = c.v_head_dim = 8;
-  c.qk_rope_head_dim = c.head_dim = 8;
+  c.qk_nope_head_dim = c.v_head_dim = narrow ? 16 : 128;
+  c.qk_rope_head_dim = c.head_dim = narrow ? 8 : 64;
   c.n_routed_experts = 8;
   c.num_experts_per_tok = 2;
   c.n_shared_experts = 1;
@@ -71,8 +73,8 @@ std::vector<PackedBatch> batches(int64_t max_tokens) {
   return pack_micro_batches(trees, max_tokens);
 }
 
-Tensor loss_of(model::Transformer& model, const PackedBatch& b) {
-  const auto hidden = model->hidden(b.tokens_N, b.layout);
+Tensor loss_of(model::Transformer& model, const PackedBatch& b, const model::RoutingPtr& routing = nullptr) {
+  const auto hidden = model->hidden(b.tokens_N, b.layout, routing);
   const auto [logprobs_M, entropy_M] = model->logprobs(ops::embedding(b.rows_M, hidden), b.targets_M, 1.25);
   return -logprobs_M.sum() / 14.0;
 }
@@ -80,15 +82,16 @@ Tensor loss_of(model::Transformer& model, const PackedBatch& b) {
 struct Pass {
   double loss;
   std::map<std::string, Tensor> gradients;
+  std::vector<Tensor> experts;  // of each expert layer: where the tokens went
 };
 
-Pass run(model::Transformer& model, int64_t max_tokens = 1 << 20) {
-  Pass pass{0, {}};
-  for (const auto& b : batches(max_tokens)) {
-    const auto loss = loss_of(model, b);
-    loss.backward();
-    pass.loss += loss.item<double>();
-  }
+// `experts`: taken instead of choosing. Rounding may turn a choice that is nearly a tie, and then gradients have nothing in common.
+Pass run(model::Transformer& model, const std::vector<Tensor>& experts = {}) {
+  const auto routing = std::make_shared<model::Routing>();
+  routing->chosen_experts = experts;
+  const auto loss = loss_of(model, batches(1 << 20)[0], routing);
+  loss.backward();
+  Pass pass{loss.item<double>(), {}, routing->experts};
   for (const auto& item : model->named_parameters()) {
     pass.gradients[item.key()] = item.value().grad().defined() ? item.value().grad().clone() : torch::zeros_like(item.value());
   }
@@ -99,9 +102,9 @@ Pass run(model::Transformer& model, int64_t max_tokens = 1 << 20) {
 void expect_gradients_as_good_as_twins(const model::ModelConfig& config, const std::vector<std::string>& kernels) {
   auto exact_model = make_model(config, at::kDouble), twin_model = make_model(config, at::kBFloat16),
        device_model = make_model(config, at::kBFloat16);
-  const auto exact = run(exact_model), twin = run(twin_model);
+  const auto exact = run(exact_model), twin = run(twin_model, exact.experts);
   const EmulatedDevice device;
-  const auto got = run(device_model);
+  const auto got = run(device_model, exact.experts);
   EXPECT_NEAR(got.loss, exact.loss, 2 * std::abs(twin.loss - exact.loss) + 0.004 * exact.loss);
   double worst = 0;
   for (const auto& [name, gradient] : exact.gradients) {
@@ -114,7 +117,7 @@ void expect_gradients_as_good_as_twins(const model::ModelConfig& config, const s
 }
 
 const std::vector<std::string> kKernels{"rms_norm", "rms_norm backward", "rope",           "silu_mul",
-                                        "silu_mul backward", "linear_logprob", "linear_logprob backward"};
+                                        "silu_mul backward", "linear_logprob", "linear_logprob backward", "attention", "attention backward"};
 
 TEST(DeviceModel, GroupedQueryGradients) { expect_gradients_as_good_as_twins(grouped_query(), kKernels); }
 TEST(DeviceModel, DeepseekGradients) {
@@ -125,7 +128,7 @@ TEST(DeviceModel, DeepseekGradients) {
 
 TEST(DeviceModel, CheckpointedBlocksGiveTheSameBits) {
   const EmulatedDevice device;
-  for (const auto& config : {grouped_query(), deepseek()}) {
+  for (const auto& config : {grouped_query(true), deepseek(true)}) {
     auto plain = make_model(config, at::kBFloat16), recomputed = make_model(config, at::kBFloat16);
     recomputed->activation_checkpointing = true;
     const auto a = run(plain), b = run(recomputed);
@@ -134,12 +137,37 @@ TEST(DeviceModel, CheckpointedBlocksGiveTheSameBits) {
   }
 }
 
+// Meta tensors have no numbers: reading one throws, and so does an operation that mixes them with tensors of the host.
+TEST(DeviceModel, APassNeitherReadsTheDeviceNorLeavesATensorOnTheHost) {
+  model::Transformer model(grouped_query(), torch::TensorOptions(at::kMeta).dtype(at::kFloat));
+  const auto b = batches(1 << 20)[0].to(at::kMeta);
+  const auto logprobs = [&] {
+    return std::get<0>(model->logprobs(ops::embedding(b.rows_M, model->hidden(b.tokens_N, b.layout)), b.targets_M, 1.25));
+  };
+  const auto logprobs_M = logprobs();
+  algo::GrpoBatch terms;
+  terms.num_sequences = static_cast<int64_t>(b.members.size());
+  terms.sequence_N = b.sequence_M;
+  terms.mask_N = torch::ones({b.targets_M.size(0)}, b.targets_M.options().dtype(torch::kBool));
+  terms.rollout_logprobs_N = terms.reference_logprobs_N = torch::zeros_like(logprobs_M);
+  terms.advantages_M = torch::zeros({terms.num_sequences}, logprobs_M.options().requires_grad(false));
+  algo::GrpoLossConfig config;
+  config.kl_coef = 0.1;
+  const auto loss = algo::grpo_loss(logprobs_M, terms, {terms.num_sequences, 14, 8}, config);
+  algo::GrpoStats stats;
+  stats.add(loss.stats);
+  stats.add(loss.stats);
+  loss.loss.backward();
+  for (const auto& item : model->named_parameters()) EXPECT_TRUE(item.value().grad().is_meta()) << item.key();
+  EXPECT_ANY_THROW(loss.loss.item<double>()) << "else this test shows nothing";
+}
+
 // The device's update is the CPU's of the same gradients.
 TEST(DeviceModel, OptimizerUpdatesMastersAndCopies) {
   AdamWConfig config;
   config.weight_decay = 0.1;
   config.max_grad_norm = 0.5;
-  auto cpu_model = make_model(grouped_query(), at::kFloat), device_model = make_model(grouped_query(), at::kFloat);
+  auto cpu_model = make_model(grouped_query(true), at::kFloat), device_model = make_model(grouped_query(true), at::kFloat);
   AdamW cpu(trainable_parameters(cpu_model), config);
   const EmulatedDevice scope;
   AdamW device(trainable_parameters(device_model), config);
@@ -170,7 +198,7 @@ TEST(DeviceModel, OptimizerUpdatesMastersAndCopies) {
 
 TEST(DeviceModel, MicroBatchesAddUpInFloat32) {
   const EmulatedDevice scope;
-  auto whole_model = make_model(grouped_query(), at::kFloat), split_model = make_model(grouped_query(), at::kFloat);
+  auto whole_model = make_model(grouped_query(true), at::kFloat), split_model = make_model(grouped_query(true), at::kFloat);
   AdamW whole(trainable_parameters(whole_model), {}), split(trainable_parameters(split_model), {});
   for (const auto& b : batches(1 << 20)) loss_of(whole_model, b).backward();
   for (const auto& b : batches(12)) loss_of(split_model, b).backward();
@@ -183,7 +211,7 @@ TEST(DeviceModel, MicroBatchesAddUpInFloat32) {
 
 TEST(DeviceModel, AGradientThatIsNotFiniteChangesNothing) {
   const EmulatedDevice scope;
-  auto model = make_model(grouped_query(), at::kFloat);
+  auto model = make_model(grouped_query(true), at::kFloat);
   AdamW optimizer(trainable_parameters(model), {});
   const auto before = model->named_tensors()[3].second.clone();
   (loss_of(model, batches(1 << 20)[0]) * std::numeric_limits<double>::infinity()).backward();
@@ -210,7 +238,7 @@ TEST(DeviceModel, TrainsLikeTheCpu) {
     }
     return losses;
   };
-  for (const auto& shape : {grouped_query(), deepseek()}) {
+  for (const auto& shape : {grouped_query(true), deepseek(true)}) {
     const auto cpu = train(make_model(shape, at::kFloat));
     const EmulatedDevice scope;
     auto model = make_model(shape, at::kFloat);
@@ -234,11 +262,17 @@ TEST(DeviceModel, CachedEqualsPacked) {
     ops::PackedLayout layout;
     layout.add_sequence(tokens_N.size(0));
     layout.finish();
-    const auto packed = model->logits(model->hidden(tokens_N, layout));
+    const auto routing = std::make_shared<model::Routing>();
+    const auto packed = model->logits(model->hidden(tokens_N, layout, routing));
+    const auto of_rows = [&](int64_t begin, int64_t count) {  // the same experts: see run()
+      const auto some = std::make_shared<model::Routing>();
+      for (const auto& experts_NK : routing->experts) some->chosen_experts.push_back(experts_NK.narrow(0, begin, count));
+      return some;
+    };
     model::KvCache cache(config, 4, model->head_weight().options().requires_grad(false));
     const std::vector<int32_t> pages{cache.take(), cache.take()};
-    const auto first = model->logits(model->hidden_cached(tokens_N.narrow(0, 0, 15), cache, {{0, 15, 0, &pages}}));
-    const auto rest = model->logits(model->hidden_cached(tokens_N.narrow(0, 15, 4), cache, {{0, 4, 15, &pages}}));
+    const auto first = model->logits(model->hidden_cached(tokens_N.narrow(0, 0, 15), cache, {{0, 15, 0, &pages}}, of_rows(0, 15)));
+    const auto rest = model->logits(model->hidden_cached(tokens_N.narrow(0, 15, 4), cache, {{0, 4, 15, &pages}}, of_rows(15, 4)));
     EXPECT_LE(relative_error(torch::cat({first, rest}), packed), 0.02);
   }
 }

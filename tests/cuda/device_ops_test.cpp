@@ -90,6 +90,38 @@ TEST(DeviceOps, LinearLogprob) {
   }
 }
 
+// A prompt with two completions, and a sequence of its own.
+PackedLayout shared_prompt(int64_t prompt, int64_t first, int64_t second, int64_t other) {
+  PackedLayout layout;
+  const auto prefix = layout.add_sequence(prompt);
+  layout.add_continuation(prefix, first);
+  layout.add_continuation(prefix, second);
+  layout.add_sequence(other);
+  layout.finish();
+  return layout;
+}
+
+TEST(DeviceOps, Attention) {
+  torch::manual_seed(6);
+  struct Shape {
+    int64_t H, h, D, V;
+    bool kernel;
+  };
+  for (const auto& s : std::vector<Shape>{{4, 2, 64, 64, true}, {2, 1, 128, 128, true}, {2, 2, 192, 128, true}, {4, 2, 16, 16, false}}) {
+    const auto layout = shared_prompt(21, 5, 130, 3);
+    const int64_t N = layout.num_rows;
+    const double scale = 1 / std::sqrt(static_cast<double>(s.D));
+    expect_device_within_twice_plain([&](const auto& x) { return ops::attention(x[0], x[1], x[2], layout, scale); },
+                                     [&](const auto& x) { return ref::attention(x[0], x[1], x[2], layout, scale); },
+                                     {random_bf16({N, s.H, s.D}), random_bf16({N, s.h, s.D}), random_bf16({N, s.h, s.V})},
+                                     torch::kBFloat16);
+    const EmulatedDevice device;
+    const auto q = random_bf16({N, s.H, s.D}).to(torch::kBFloat16), k = random_bf16({N, s.h, s.D}).to(torch::kBFloat16);
+    ops::attention(q, k, random_bf16({N, s.h, s.V}).to(torch::kBFloat16), layout, scale);
+    EXPECT_EQ(device.calls().count("attention"), s.kernel ? 1U : 0U) << "width " << s.D;
+  }
+}
+
 TEST(DeviceOps, RunTheKernelsInsideTheScopeAlone) {
   const auto x = torch::randn({4, 16}).to(torch::kBFloat16).requires_grad_(true), w = torch::ones({16}, torch::kBFloat16);
   {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "r1/pipeline/plan.h"
 #include "r1/pipeline/run_config.h"
@@ -221,6 +222,23 @@ TEST_F(Plans, HardwareFilesAreReadAndTheCpusAreTheDefaults) {
   const CostConfig cost;
   EXPECT_EQ(cost.price_per_hour, h.price_per_hour);
   EXPECT_EQ(cost.watts, h.watts);
+}
+
+TEST_F(Plans, OfAGpuCountCopiesMastersMomentsAndGradients) {
+  const auto h = Hardware::of_gpu("x", 80e9), file = Hardware::load("configs/hardware/h100.yaml");
+  EXPECT_EQ(std::tie(file.memory_bytes, file.flops, file.bytes_per_s, file.network_bytes_per_s, file.watts, file.price_per_hour),
+            std::tie(h.memory_bytes, h.flops, h.bytes_per_s, h.network_bytes_per_s, h.watts, h.price_per_hour));
+  EXPECT_EQ(std::tie(file.train_utilisation, file.forward_utilisation, file.bandwidth_utilisation, file.decode_layer_s, file.exchange_s),
+            std::tie(h.train_utilisation, h.forward_utilisation, h.bandwidth_utilisation, h.decode_layer_s, h.exchange_s));
+  EXPECT_EQ(std::tie(file.weight_bytes, file.master_bytes, file.gradient_bytes, file.moment_bytes, file.activation_bytes, file.cache_bytes, file.decoding_copies),
+            std::tie(h.weight_bytes, h.master_bytes, h.gradient_bytes, h.moment_bytes, h.activation_bytes, h.cache_bytes, h.decoding_copies));
+  const auto config = RunConfig::load("configs/tiny/r1_zero.yaml", {"device=cuda"}, LoadFor::kPlan);
+  const auto plan = make_plan(config);
+  const auto parameters = static_cast<double>(config.stages[0].model.config.num_parameters());
+  std::map<std::string, double> bytes(plan.stages[0].memory.begin(), plan.stages[0].memory.end());
+  EXPECT_EQ(bytes["weights"], 2 * parameters);
+  EXPECT_EQ(bytes["master weights"], 4 * parameters);
+  EXPECT_EQ(bytes["optimizer"], 8 * parameters);
 }
 
 TEST_F(Plans, ListTheirAssumptions) {

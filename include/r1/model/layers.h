@@ -64,10 +64,11 @@ struct SelfAttentionImpl : AttentionImpl {
 ///   in the cache k_h = [W_UK,h c ; k^R],  v_h = W_UV,h c,  q_h = [W_UQ,h c^Q ; rope(W_QR,h c^Q)],  c^Q =
 ///   norm(W_DQ x) or x
 ///
-/// Computed in the absorbed form, in training, prefill and decoding alike: with q'_h = [W_UK,h^T q^C_h ;
+/// Computed in the absorbed form, on a CPU in training, prefill and decoding alike: with q'_h = [W_UK,h^T q^C_h ;
 /// q^R_h] every head attends to the same key [c ; k^R] and value c, and W_UV,h turns its result. That is the
 /// same sum in another order; one order everywhere is what makes the sampler's bits the trainer's
-/// (docs/model.md has the cost).
+/// (docs/model.md has the cost). On a device, where nothing is exact to the bit, packed sequences are computed in the
+/// expanded form and cached ones in the absorbed form.
 struct LatentAttentionImpl : AttentionImpl {
   LatentAttentionImpl(const ModelConfig& config, int64_t layer, at::TensorOptions options);
   at::Tensor forward(const at::Tensor& x_NC, const BlockPass& pass) override;

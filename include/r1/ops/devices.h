@@ -23,6 +23,9 @@ std::string why_no_gpu();
 /// Whether x belongs to a device, where matrix products are in bf16 and the optimizer keeps the float32 weights.
 bool on_device(const at::Tensor& x);
 
+/// Settings of LibTorch that results there depend on: cuBLAS adds up in float32 also where it splits a sum. Once per program.
+void prepare(at::Device device);
+
 /// Waits until all that was queued there is done: for clocks, and before the program ends. Nothing on a CPU.
 void synchronize(at::Device device);
 

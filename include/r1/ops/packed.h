@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace r1::ops {
@@ -16,17 +17,21 @@ struct Segment {
   int64_t prefix_row = 0;
 };
 
+/// What a device's attention works by: made of a layout at the first pass, used by all layers and passes.
+struct DevicePlans;
+
 /// Which packed row is which token of which sequence; rows are covered once, in order.
 struct PackedLayout {
   std::vector<Segment> segments;
   int64_t num_rows = 0;
   at::Tensor positions_N;  ///< [N] int64
+  std::shared_ptr<DevicePlans> device_plans;  ///< shared by copies; null without CUDA
 
   /// Appends a sequence of its own; returns its segment.
   Segment add_sequence(int64_t num_tokens);
   /// Appends a continuation of `prefix` (a sequence of its own that was added before).
   Segment add_continuation(const Segment& prefix, int64_t num_tokens);
-  /// Fills positions_N; call once after the last add.
+  /// Fills positions_N and begins device_plans; call once after the last add.
   void finish();
 };
 

@@ -27,6 +27,8 @@ struct Hardware {
   double cache_bytes = 4;           ///< of a number of the KV cache
   bool decoding_copies = true;      ///< weights are kept a second time for decoding
 
+  /// A GPU without a file of its own: the figures of configs/hardware/h100.yaml, with this name and memory.
+  static Hardware of_gpu(const std::string& name, double memory_bytes);
   /// Throws Error with file:line:key.
   static Hardware load(const std::filesystem::path& file);
 };

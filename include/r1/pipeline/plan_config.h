@@ -8,7 +8,7 @@ namespace r1::pipeline {
 
 /// The `plan:` section of a config: where it is planned to run. No result depends on it.
 struct PlanConfig {
-  std::filesystem::path hardware;    ///< a file of configs/hardware/; empty: this CPU
+  std::filesystem::path hardware;    ///< a file of configs/hardware/; empty: this CPU, or the GPU of `device`
   int64_t devices = 1;               ///< that the run has
   int64_t devices_per_replica = 0;   ///< that share one copy of the weights; 0: the fewest (a power of two) that fit
   static PlanConfig parse(ConfigNode node);
