@@ -92,7 +92,8 @@ void attention_packed_forward(const PackedAttentionShape& shape, const PackedPla
                               HeadRows<Bf16> out, float* lse_HN, cudaStream_t stream);
 
 /// Gradients of sum(dout * out); out and lse are the forward's. A shared prefix receives the sum over its
-/// continuations in a fixed order, no float is added atomically.  delta_HN [H, N] and `partial` are scratch.
+/// continuations in a fixed order, no float is added atomically.  delta_HN [H, N] and `partial` (16-byte aligned)
+/// are scratch.
 /// dq, dk, dv are overwritten and may be parts of wider tensors.
 void attention_packed_backward(const PackedAttentionShape& shape, const PackedPlan& plan, const int32_t* words,
                                HeadRows<const Bf16> q, HeadRows<const Bf16> k, HeadRows<const Bf16> v,
