@@ -145,6 +145,22 @@ TEST_P(Speculative, DraftsAreThoseOfThePackedForm) {
   }
 }
 
+// Completions of one prompt with different first tokens, side by side and one after the other.
+TEST_P(Speculative, ADraftDoesNotDependOnTheOtherSequences) {
+  auto& model = model_of(GetParam());
+  std::vector<SpeculationStats> stats;
+  for (const int64_t batch : {1, 64}) {
+    Engine engine(model, digits_tokenizer(), {.max_batch = batch, .speculation = Speculation::kAlways});
+    auto config = sampling(20, {.temperature = 1.5});
+    config.stop_at_eos = false;
+    engine.sample(prompts(), 8, config, {2, 0, 0});
+    stats.push_back(engine.stats().speculation);
+  }
+  EXPECT_EQ(stats[0].drafted, stats[1].drafted);
+  EXPECT_EQ(stats[0].accepted, stats[1].accepted);
+  EXPECT_GT(stats[0].accepted, 100);
+}
+
 // A policy that changes its mind at will.
 TEST_P(Speculative, TheDecisionCanChangeAtAnyPass) {
   auto& model = model_of(GetParam());
