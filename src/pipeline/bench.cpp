@@ -181,7 +181,9 @@ nlohmann::json bench_rollout(const BenchConfig& c) {
   rollout::Engine engine(model, Tokenizer::characters("0", {}), engine_config);
   const auto prompts = random_prompts(c, c.sequences);
   const int64_t tokens = c.sequences * c.new_tokens;
-  const double flop = static_cast<double>(c.sequences * (c.prompt_tokens + c.new_tokens)) * body_flop(c.model) +
+  int64_t prompt_tokens = 0;
+  for (const auto& prompt : prompts) prompt_tokens += static_cast<int64_t>(prompt.tokens.size());
+  const double flop = static_cast<double>(prompt_tokens + tokens) * body_flop(c.model) +
                       static_cast<double>(tokens) * head_flop(c.model);
   const auto sample = [&](rollout::Engine& with, int64_t i) { with.sample(prompts, 1, full_length(c, c.new_tokens), {1, 0, static_cast<uint32_t>(i)}); };
   if (!c.model.has_mtp() || c.speculation == "off") return timed(c, "rollout", tokens, flop, [&](int64_t i) { sample(engine, i); });

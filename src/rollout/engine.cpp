@@ -392,26 +392,31 @@ struct Engine::Run {
     });
   }
 
-  // Drafts a token for every sequence that needs more than one; false when the module had to catch up first.
-  bool propose() {
+  // Rows that the module would have seen by now, had every pass drafted.
+  int64_t late_rows() const {
+    int64_t rows = 0;
+    for (const auto& s : active) rows += std::max<int64_t>(0, static_cast<int64_t>(s.draft.waiting.size()) - 2);
+    return rows;
+  }
+
+  // Drafts a token for every sequence that needs more than one.
+  void propose() {
     std::vector<Drafter::Request> requests;
-    bool usual = true;
     for (auto& s : active) {
       const auto& tokens = completion_of(s).tokens;
       if (static_cast<int64_t>(tokens.size()) + 1 >= s.limit) continue;
-      usual = usual && s.draft.waiting.size() <= 2;
       requests.push_back({&s.draft, &tokens, &s.pages, draw_uniform(draw_key(s, s.requested))});
     }
     engine.stats_.computed += drafter->propose(requests);
-    return usual;
   }
 
   void decode() {
     if (active.empty()) return;
     const double start_s = monotonic_s();
     const auto sequences = static_cast<int64_t>(active.size());
-    const bool drafting = drafter && (engine.decide_drafting ? engine.decide_drafting(sequences) : engine.policy_.choose(sequences));
-    const bool usual = !drafting || propose();
+    const int64_t late = late_rows();
+    const bool drafting = drafter && (engine.decide_drafting ? engine.decide_drafting(sequences) : engine.policy_.choose(sequences, late));
+    if (drafting) propose();
     std::vector<DecodeRow> rows;
     std::vector<int64_t> ids;
     for (auto& s : active) {
@@ -432,7 +437,7 @@ struct Engine::Run {
     under_way.push_back(std::move(ids));
     ++engine.stats_.decode_steps;
     const int64_t tokens = settle(step().steps_ahead());
-    if (drafter) engine.policy_.record(sequences, drafting, usual, tokens, monotonic_s() - start_s, engine.stats_.speculation);
+    if (drafter) engine.policy_.record(sequences, drafting, late, tokens, monotonic_s() - start_s, engine.stats_.speculation);
   }
 };
 

@@ -7,7 +7,7 @@ namespace r1::rollout {
 namespace {
 
 constexpr int64_t kTrialPasses = 6;
-constexpr int64_t kLongestWait = 4096;
+constexpr int64_t kFirstWait = 64, kLongestWait = 4096;
 constexpr double kNewShare = 0.1;  // of the newest pass in the averages
 
 }  // namespace
@@ -45,23 +45,36 @@ SpeculationPolicy::Width& SpeculationPolicy::width(int64_t sequences) {
   return widths_[i];
 }
 
-bool SpeculationPolicy::choose(int64_t sequences) {
+bool SpeculationPolicy::choose(int64_t sequences, int64_t late_rows) {
   if (mode_ != Speculation::kAuto) return mode_ == Speculation::kAlways;
   auto& w = width(sequences);
   if (w.drafting.passes < kTrialPasses) return true;
   if (w.plain.passes < kTrialPasses) return false;
-  const bool drafting = w.drafting.rate() > w.plain.rate();
-  if (++w.since_trial < w.wait) return drafting;
-  w.since_trial = 0;
-  w.wait = std::min(2 * w.wait, kLongestWait);
-  (drafting ? w.plain : w.drafting).passes = 0;
-  return !drafting;
+  const bool drafts = w.drafting.rate() > w.plain.rate();
+  if (drafts != w.drafts) w.wait = kFirstWait;
+  w.drafts = drafts;
+  if (++w.since_trial >= w.wait) {
+    w.since_trial = 0;
+    w.wait = std::min(2 * w.wait, kLongestWait);
+    (drafts ? w.plain : w.drafting).passes = 0;
+    return !drafts;
+  }
+  if (!drafts) return false;
+  if (late_rows > 0) lost_s_ += w.plain.seconds - w.plain.per_sequence / w.drafting.rate();
+  if (lost_s_ < static_cast<double>(late_rows) * late_row_s_) return false;
+  lost_s_ = 0;
+  return true;
 }
 
-void SpeculationPolicy::record(int64_t sequences, bool drafted, bool usual, int64_t tokens, double seconds, SpeculationStats& stats) {
+void SpeculationPolicy::record(int64_t sequences, bool drafted, int64_t late_rows, int64_t tokens, double seconds, SpeculationStats& stats) {
   auto& w = width(sequences);
   const double per_sequence = static_cast<double>(tokens) / static_cast<double>(sequences);
-  if (usual) (drafted ? w.drafting : w.plain).add(seconds, per_sequence);
+  if (!drafted || late_rows == 0) {
+    (drafted ? w.drafting : w.plain).add(seconds, per_sequence);
+  } else if (w.drafting.seconds > 0) {
+    const double late_row_s = std::max(0.0, seconds - w.drafting.seconds) / static_cast<double>(late_rows);
+    late_row_s_ += (late_row_s_ == 0 ? 1 : kNewShare) * (late_row_s - late_row_s_);
+  }
   stats.passes += drafted ? 1 : 0;
   stats.tokens += tokens;
   if (!drafted) {

@@ -145,6 +145,22 @@ TEST_P(Speculative, DraftsAreThoseOfThePackedForm) {
   }
 }
 
+// Completions of one prompt with different first tokens, side by side and one after the other.
+TEST_P(Speculative, ADraftDoesNotDependOnTheOtherSequences) {
+  auto& model = model_of(GetParam());
+  std::vector<SpeculationStats> stats;
+  for (const int64_t batch : {1, 64}) {
+    Engine engine(model, digits_tokenizer(), {.max_batch = batch, .speculation = Speculation::kAlways});
+    auto config = sampling(20, {.temperature = 1.5});
+    config.stop_at_eos = false;
+    engine.sample(prompts(), 8, config, {2, 0, 0});
+    stats.push_back(engine.stats().speculation);
+  }
+  EXPECT_EQ(stats[0].drafted, stats[1].drafted);
+  EXPECT_EQ(stats[0].accepted, stats[1].accepted);
+  EXPECT_GT(stats[0].accepted, 100);
+}
+
 // A policy that changes its mind at will.
 TEST_P(Speculative, TheDecisionCanChangeAtAnyPass) {
   auto& model = model_of(GetParam());
@@ -308,16 +324,16 @@ TEST(SpeculationPolicy, DraftsWhereThatGivesMoreTokensPerSecond) {
   std::map<int64_t, double> drafting;
   for (int i = 0; i < 400; ++i) {
     for (const int64_t sequences : {1, 4, 16, 64, 200}) {
-      const bool drafts = policy.choose(sequences);
+      const bool drafts = policy.choose(sequences, 0);
       drafting[sequences] += drafts ? 1 : 0;
       const auto tokens = static_cast<int64_t>(std::lround(static_cast<double>(sequences) * (drafts ? 1.5 : 1.0)));
-      policy.record(sequences, drafts, true, tokens, drafts ? plain_seconds(2 * sequences) + 0.2 : plain_seconds(sequences), stats);
+      policy.record(sequences, drafts, 0, tokens, drafts ? plain_seconds(2 * sequences) + 0.2 : plain_seconds(sequences), stats);
     }
   }
   EXPECT_GT(drafting[1], 380);  // 1.3 s for 1.5 tokens against 1.05 s for 1 ... rounded to 2 tokens a sequence
   EXPECT_GT(drafting[4], 380);
-  EXPECT_LT(drafting[64], 20);
-  EXPECT_LT(drafting[200], 20);
+  EXPECT_LT(drafting[64], 40);
+  EXPECT_LT(drafting[200], 40);
   EXPECT_GT(stats.plain_seconds, stats.seconds);  // it has saved time
 }
 
@@ -327,9 +343,9 @@ TEST(SpeculationPolicy, TriesTheLoserAgainAndFollowsAChange) {
   const auto run = [&](int passes, double accepted) {
     double drafted = 0;
     for (int i = 0; i < passes; ++i) {
-      const bool drafts = policy.choose(10);
+      const bool drafts = policy.choose(10, 0);
       drafted += drafts ? 1 : 0;
-      policy.record(10, drafts, true, drafts ? static_cast<int64_t>(10 * (1 + accepted)) : 10, drafts ? 1.5 : 1.0, stats);
+      policy.record(10, drafts, 0, drafts ? static_cast<int64_t>(10 * (1 + accepted)) : 10, drafts ? 1.5 : 1.0, stats);
     }
     return drafted / passes;
   };
@@ -340,11 +356,29 @@ TEST(SpeculationPolicy, TriesTheLoserAgainAndFollowsAChange) {
   EXPECT_LT(run(200, 0.1), 0.1);
 }
 
+// A rollout's tail in which drafting is better, behind a long part in which it was not: the module's rows of that part cost 4 s, and
+// a pass without drafts loses 0.25 s against one with.
+TEST(SpeculationPolicy, TheModuleCatchesUpWhenNotDraftingHasLostAsMuch) {
+  SpeculationPolicy policy(Speculation::kAuto);
+  SpeculationStats stats;
+  const auto pass = [&](bool drafts, int64_t late) { policy.record(2, drafts, late, drafts ? 4 : 2, drafts ? 1.5 + 0.04 * static_cast<double>(late) : 1.0, stats); };
+  for (int i = 0; i < 12; ++i) pass(policy.choose(2, 0), 0);  // both ways are known
+  pass(true, 100);                                            // and the price of a late row
+  int64_t waited = 0;
+  while (!policy.choose(2, 100)) {
+    pass(false, 100);
+    ++waited;
+  }
+  EXPECT_EQ(15, waited);  // the 16th pass would lose the 4th second
+  pass(true, 100);
+  EXPECT_TRUE(policy.choose(2, 0));  // at no cost at once
+}
+
 TEST(SpeculationPolicy, FixedModesDecideNothing) {
   SpeculationPolicy always(Speculation::kAlways), off(Speculation::kOff);
   for (int i = 0; i < 20; ++i) {
-    EXPECT_TRUE(always.choose(i + 1));
-    EXPECT_FALSE(off.choose(i + 1));
+    EXPECT_TRUE(always.choose(i + 1, 100));
+    EXPECT_FALSE(off.choose(i + 1, 0));
   }
 }
 

@@ -38,15 +38,19 @@ struct SpeculationStats {
 /// Drafting costs the module's pass and a second row per sequence, and gives 1 + acceptance tokens per sequence: what pays depends on
 /// the model, the machine and above all on how many sequences decode together. So times are kept by that number, in steps of half
 /// an octave: both ways are tried for a few passes, then the one with more tokens per second is taken, and the other is tried again
-/// after a while, the more rarely the more often it has lost. The clock decides nothing but the speed.
+/// after a while, the more rarely the more often it has lost.
+///
+/// Rows that the module has yet to see, because their tokens were decoded without it, cost time when drafting begins. It begins when not
+/// drafting has lost as much: at most twice what is lost by the best choice in hindsight, however few passes are left.
+/// The clock decides nothing but the speed.
 class SpeculationPolicy {
  public:
   explicit SpeculationPolicy(Speculation mode) : mode_(mode) {}
 
-  /// For the next pass over `sequences`.
-  bool choose(int64_t sequences);
-  /// What that pass gave and took. `usual` is false when the module first had to catch up with tokens decoded without it.
-  void record(int64_t sequences, bool drafted, bool usual, int64_t tokens, double seconds, SpeculationStats& stats);
+  /// For the next pass over `sequences`, whose `late_rows` the module would have to see first.
+  bool choose(int64_t sequences, int64_t late_rows);
+  /// What that pass gave and took.
+  void record(int64_t sequences, bool drafted, int64_t late_rows, int64_t tokens, double seconds, SpeculationStats& stats);
 
  private:
   struct Way {
@@ -58,12 +62,15 @@ class SpeculationPolicy {
   };
   struct Width {
     Way plain, drafting;
-    int64_t since_trial = 0, wait = 256;  // passes of the better way; how many until the other is tried again
+    bool drafts = false;                    // the better way
+    int64_t since_trial = 0, wait = 64;     // passes; how many until the other is tried again
   };
   Width& width(int64_t sequences);
 
   Speculation mode_;
   std::vector<Width> widths_;
+  double late_row_s_ = 0;  // what a late row takes; 0: not known yet
+  double lost_s_ = 0;      // by not drafting since that would have been better
 };
 
 }  // namespace r1::rollout
