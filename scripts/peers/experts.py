@@ -43,9 +43,9 @@ for implementation in IMPLEMENTATIONS:
         not_run[implementation] = f"needs {needed / 2**30:.0f} GiB, {available / 2**30:.0f} GiB are free"
         continue
     config._experts_implementation = implementation
-    step()  # one that is so slow is not the fastest: it is timed once
-    repeats = options.repeats if not seconds or seconds_of(step, 1)[0] < 2 * min(seconds.values()) else 1
-    seconds[implementation] = statistics.median(seconds_of(step, repeats))
+    once = seconds_of(step, 1)[0]
+    slow = seconds and once > 2 * min(seconds.values())  # not the fastest: once is enough
+    seconds[implementation] = once if slow else statistics.median(seconds_of(step, options.repeats))
 fastest = min(seconds, key=seconds.get)
 with torch.no_grad():
     counts = torch.bincount(layer.gate(x)[2].flatten(), minlength=options.experts)
