@@ -3,7 +3,7 @@
 #
 #   scripts/bench_peers.sh [--runs 3] [--only ROW ...] [--side both|peers|ours]
 #
-# Rows: train forward rollout32 rollout1 grpo tiny_train tiny_rollout. The machine must be otherwise idle: one more busy
+# Rows: train forward rollout32 rollout1 grpo tiny_train tiny_rollout experts experts256 routed. The machine must be otherwise idle: one more busy
 # process makes every parallel region wait. Our command lines are in the table of scripts/peers/compare.py.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -155,5 +155,7 @@ static inline F32x16 exp(F32x16 x) {
   return zero_below(mul(p, pow2(n)), x, low);
 }
 
+/// 1 / (1 + e^-x).
+static inline F32x16 sigmoid(F32x16 x) { return div(set(1.0f), add(set(1.0f), exp(sub(zero(), x)))); }
 
 }  // namespace r1::kernels::R1_ISA

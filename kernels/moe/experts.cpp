@@ -3,10 +3,22 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/cpu/isa.h"
 #include "kernels/parallel.h"
 #include "kernels/rows/rows.h"
 
 namespace r1::kernels {
+
+#define R1_DECLARE(isa)                                                                                     \
+  namespace isa {                                                                                           \
+  void add_rows(int64_t K, int64_t C, const float* const* rows, const float* weights, float* y);            \
+  float swiglu_backward_row(int64_t F, const float* gate, const float* up, const float* dhidden,            \
+                            float weight, float* hidden, float* dgate, float* dup);                         \
+  }
+R1_DECLARE(avx2)
+R1_DECLARE(avx512)
+#undef R1_DECLARE
+
 namespace {
 
 constexpr int64_t kRowsPerTask = 32;
@@ -50,21 +62,22 @@ std::vector<int64_t> places_of(const ExpertOrder& order) {
   return places;
 }
 
-// Eight chains, then their sum: a row's bits are its own.
-float dot(int64_t count, const float* a, const float* b) {
-  float lanes[8] = {};
-  int64_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    for (int64_t j = 0; j < 8; ++j) lanes[j] += a[i + j] * b[i + j];
-  }
-  for (; i < count; ++i) lanes[i % 8] += a[i] * b[i];
-  return ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]));
-}
-
 void gather(const ExpertOrder& order, int64_t first, int64_t count, int64_t C, const float* x, float* out) {
   for (int64_t i = 0; i < count; ++i) {
     std::memcpy(out + i * C, x + order.token(first + i) * C, static_cast<size_t>(C) * sizeof(float));
   }
+}
+
+// y[n] = sum_k weights[n,k] (or 1) pairs[place of (n, k)], in order of k.
+void sum_pairs(int64_t N, int64_t C, const ExpertOrder& order, const float* pairs_MC, const float* weights, float* y) {
+  const int64_t K = order.experts_per_token;
+  const auto places = places_of(order);
+  over_tokens(N, K * C, [&](int64_t n) {
+    thread_local std::vector<const float*> rows;
+    rows.resize(static_cast<size_t>(K));
+    for (int64_t k = 0; k < K; ++k) rows[static_cast<size_t>(k)] = pairs_MC + places[static_cast<size_t>(n * K + k)] * C;
+    R1_CPU_CALL(add_rows, K, C, rows.data(), weights == nullptr ? nullptr : weights + n * K, y + n * C);
+  });
 }
 
 }  // namespace
@@ -105,16 +118,7 @@ void experts_forward(int64_t N, const ExpertSizes& s, const ExpertOrder& order,
     silu_mul_forward(count * F, gate + first * F, up + first * F, hidden);
     times_transposed(count, C, F, hidden, m.down, m.packed_down, out + first * C);
   });
-  const auto places = places_of(order);
-  over_tokens(N, K * C, [&](int64_t n) {
-    float* sum = y + n * C;
-    std::fill_n(sum, C, 0.0f);
-    for (int64_t k = 0; k < K; ++k) {
-      const float w = weights[n * K + k];
-      const float* from = out + places[static_cast<size_t>(n * K + k)] * C;
-      for (int64_t c = 0; c < C; ++c) sum[c] += w * from[c];
-    }
-  });
+  sum_pairs(N, C, order, out, weights, y);
 }
 
 void experts_backward(int64_t N, const ExpertSizes& s, const ExpertOrder& order,
@@ -128,38 +132,27 @@ void experts_backward(int64_t N, const ExpertSizes& s, const ExpertOrder& order,
     const auto& m = experts[static_cast<size_t>(e)];
     const auto& g = gradients[static_cast<size_t>(e)];
     const int64_t first = order.first(e), count = order.count(e);
-    float* rows = thread_scratch(4, count * C);  // dy, then w dy, then x
+    float* rows = thread_scratch(4, count * C);  // dy, then x
     float* hidden = thread_scratch(5, count * F);
     float* dhidden = thread_scratch(6, count * F);
     float* dgate_up = thread_scratch(7, 2 * count * F);
     float *dgate = dgate_up, *dup = dgate_up + count * F;
     gather(order, first, count, C, dy, rows);
-    silu_mul_forward(count * F, gate + first * F, up + first * F, hidden);
     gemm(count, F, C, row_major(rows, C), row_major(m.down, F), dhidden, F);  // of an output with weight 1
     for (int64_t i = 0; i < count; ++i) {
-      const int64_t pair = order.pairs[static_cast<size_t>(first + i)];
-      const float w = weights[pair];
-      dweights[pair] = dot(F, dhidden + i * F, hidden + i * F);  // dy . (down h) = (down^T dy) . h
-      for (int64_t f = 0; f < F; ++f) dhidden[i * F + f] *= w;
-      for (int64_t c = 0; c < C; ++c) rows[i * C + c] *= w;
+      const int64_t pair = order.pairs[static_cast<size_t>(first + i)], at = i * F;
+      // dw = dy . (down h) = (down^T dy) . h: the expert's output is not needed.
+      dweights[pair] = R1_CPU_CALL(swiglu_backward_row, F, gate + first * F + at, up + first * F + at, dhidden + at, weights[pair],
+                                   hidden + at, dgate + at, dup + at);
     }
     if (g.down != nullptr) gemm(C, F, count, transposed(rows, C), row_major(hidden, F), g.down, F);
-    silu_mul_backward(count * F, gate + first * F, up + first * F, dhidden, dgate, dup);
     gemm(count, C, F, row_major(dgate, F), row_major(m.gate, C), dinput + first * C, C);
     gemm(count, C, F, row_major(dup, F), row_major(m.up, C), dinput + first * C, C, true);
     gather(order, first, count, C, x, rows);
     if (g.gate != nullptr) gemm(F, C, count, transposed(dgate, F), row_major(rows, C), g.gate, C);
     if (g.up != nullptr) gemm(F, C, count, transposed(dup, F), row_major(rows, C), g.up, C);
   });
-  const auto places = places_of(order);
-  over_tokens(N, K * C, [&](int64_t n) {
-    float* sum = dx + n * C;
-    std::fill_n(sum, C, 0.0f);
-    for (int64_t k = 0; k < K; ++k) {
-      const float* from = dinput + places[static_cast<size_t>(n * K + k)] * C;
-      for (int64_t c = 0; c < C; ++c) sum[c] += from[c];
-    }
-  });
+  sum_pairs(N, C, order, dinput, nullptr, dx);
 }
 
 }  // namespace r1::kernels

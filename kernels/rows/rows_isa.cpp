@@ -42,8 +42,6 @@ void rms_norm_backward_rows(int64_t N, int64_t C, const float* x, const float* w
   }
 }
 
-static inline F32x16 sigmoid(F32x16 x) { return div(set(1.0f), add(set(1.0f), exp(sub(zero(), x)))); }
-
 void silu_mul_range(int64_t count, const float* gate, const float* up, float* y) {
   for (int64_t i = 0; i < count; i += 16) {
     const F32x16 g = load_first(gate + i, count - i);

@@ -36,6 +36,13 @@ ROWS = {
     "tiny_rollout": ("tiny model, rollout, 256 sequences, prompt 16, 64 new",
                      ["rollout.py", "--shape=tiny", "--rows=256", "--prompt=16", "--new=64", "--repeats=3"],
                      ["bench", "rollout", "--config", "configs/bench/tiny_rollout.yaml"], "tokens_per_s", 5.0),
+    "experts": ("expert layer, forward + backward, E 64, k 6, 2 shared, 2,048 tokens, C 512, F 352", ["experts.py"],
+                ["bench", "experts", "--config", "configs/bench/experts.yaml"], "tokens_per_s", 1.3),
+    "experts256": ("the same, F 256", ["experts.py", "--width=256"],
+                   ["bench", "experts", "--config", "configs/bench/experts.yaml", "model.moe_intermediate_size=256"],
+                   "tokens_per_s", 1.3),
+    "routed": ("the same, F 352, no shared experts", ["experts.py", "--shared=0"],
+               ["bench", "experts", "--config", "configs/bench/experts.yaml", "model.n_shared_experts=0"], "tokens_per_s", 1.3),
 }
 UNITS = {"tokens_per_s": "tok/s", "seconds": "s"}
 

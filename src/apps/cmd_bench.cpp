@@ -14,9 +14,9 @@ void add_bench_command(CLI::App& app, Action& action) {
   };
   auto options = std::make_shared<Options>();
   auto* command = app.add_subcommand("bench", "time one kind of work: tokens/s and FLOP/s");
-  command->add_option("what", options->what, "train, forward, rollout or grpo")
+  command->add_option("what", options->what, "train, forward, rollout, grpo or experts")
       ->required()
-      ->check(one_of({"train", "forward", "rollout", "grpo"}));
+      ->check(one_of({"train", "forward", "rollout", "grpo", "experts"}));
   command->add_option("overrides", options->overrides, "key=value");
   command->add_option("--config", options->config, "YAML file of shape and batch, see configs/bench/")
       ->required();
@@ -24,6 +24,7 @@ void add_bench_command(CLI::App& app, Action& action) {
   set_examples(*command,
                "  r1 bench train --config configs/bench/smollm2_train.yaml\n"
                "  r1 bench grpo --config configs/bench/smollm2_grpo.yaml repeats=1 --json\n"
+               "  r1 bench experts --config configs/bench/experts.yaml\n"
                "FLOP = 2 x parameters met per token (attention not counted), three times that with a "
                "backward pass; weights and\n"
                "tokens are random, so the speed is that of the shape.\n");

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "bench_experts.h"
 #include "kernels/parallel.h"
 #include "r1/algo/grpo_loss.h"
 #include "r1/model/transformer.h"
@@ -274,6 +275,13 @@ nlohmann::json bench_grpo(const BenchConfig& c) {
   return result;
 }
 
+nlohmann::json bench_experts(const BenchConfig& c) {
+  ExpertsBench work(c.model, c.rows * c.tokens_per_row);
+  auto result = timed(c, "experts", c.rows * c.tokens_per_row, work.flop(), [&](int64_t) { work.run(); });
+  result["expert_load_max"] = work.load_max();
+  return result;
+}
+
 }  // namespace
 
 nlohmann::json bench(const std::string& what, const std::filesystem::path& file, const std::vector<std::string>& overrides) {
@@ -284,6 +292,7 @@ nlohmann::json bench(const std::string& what, const std::filesystem::path& file,
   }
   if (what == "rollout") return bench_rollout(c);
   if (what == "grpo") return bench_grpo(c);
+  if (what == "experts") return bench_experts(c);
   return bench_text(c, what == "train");
 }
 

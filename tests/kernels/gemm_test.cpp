@@ -43,7 +43,8 @@ TEST(Gemm, EqualsTheThreeLoopsBitForBit) {
   for (const Isa isa : isas()) {
     const ForcedIsa forced(isa);
     for (const auto& [M, N, K] : std::vector<std::array<int64_t, 3>>{
-             {1, 1, 1}, {1, 17, 5}, {2, 64, 8}, {3, 33, 7}, {5, 100, 31}, {12, 32, 64}, {13, 48, 3}, {25, 15, 40}, {100, 70, 9}}) {
+             {1, 1, 1}, {1, 17, 5}, {2, 64, 8}, {3, 33, 7}, {5, 100, 31}, {12, 32, 64}, {13, 48, 3}, {25, 15, 40}, {100, 70, 9},
+             {55, 16, 130}, {1, 16, 70}, {2, 33, 129}}) {
       const auto a = random_floats(M * K, 1), b = random_floats(N * K, 2), start = random_floats(M * N, 3);
       for (const bool accumulate : {false, true}) {
         for (const bool a_turned : {false, true}) {

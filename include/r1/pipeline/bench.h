@@ -6,9 +6,10 @@
 
 namespace r1::pipeline {
 
-/// Times one kind of work on a model shape with random weights and tokens: `what` is train, forward, rollout or grpo.
+/// Times one kind of work on a model shape with random weights and tokens: `what` is train, forward, rollout, grpo or
+/// experts (one expert layer alone, forward and backward).
 /// The file holds `model:` (shape or path) and
-///   rows, tokens_per_row          train, forward: sequences and their length
+///   rows, tokens_per_row          train, forward, experts: sequences and their length
 ///   sequences, prompt_tokens, new_tokens, max_batch   rollout
 ///   prompts, prompt_tokens, completions, completion_tokens, kl_coef   grpo
 ///   micro_batch_tokens, repeats, warmup, threads, device
