@@ -1,5 +1,6 @@
 // In place of device_*.cpp in a build without CUDA: no tensor is on a device, so nothing below is ever called.
 #include "device.h"
+#include "r1/ops/kernel_cases.h"
 
 namespace r1::ops::device {
 
@@ -30,3 +31,9 @@ Routes moe_gate(const Tensor&, const Tensor&, const GateRule&, const Tensor&) { 
 Tensor expert_mlp(const Tensor&, const Tensor&, const Tensor&, const std::vector<ExpertWeights>&) { return Absent{}; }
 
 }  // namespace r1::ops::device
+
+namespace r1::ops {
+
+std::vector<KernelCaseMaker> device_kernel_cases(at::Device, CaseSize) { return {}; }
+
+}  // namespace r1::ops
