@@ -137,31 +137,6 @@ TEST(DeviceModel, CheckpointedBlocksGiveTheSameBits) {
   }
 }
 
-// Meta tensors have no numbers: reading one throws, and so does an operation that mixes them with tensors of the host.
-TEST(DeviceModel, APassNeitherReadsTheDeviceNorLeavesATensorOnTheHost) {
-  model::Transformer model(grouped_query(), torch::TensorOptions(at::kMeta).dtype(at::kFloat));
-  const auto b = batches(1 << 20)[0].to(at::kMeta);
-  const auto logprobs = [&] {
-    return std::get<0>(model->logprobs(ops::embedding(b.rows_M, model->hidden(b.tokens_N, b.layout)), b.targets_M, 1.25));
-  };
-  const auto logprobs_M = logprobs();
-  algo::GrpoBatch terms;
-  terms.num_sequences = static_cast<int64_t>(b.members.size());
-  terms.sequence_N = b.sequence_M;
-  terms.mask_N = torch::ones({b.targets_M.size(0)}, b.targets_M.options().dtype(torch::kBool));
-  terms.rollout_logprobs_N = terms.reference_logprobs_N = torch::zeros_like(logprobs_M);
-  terms.advantages_M = torch::zeros({terms.num_sequences}, logprobs_M.options().requires_grad(false));
-  algo::GrpoLossConfig config;
-  config.kl_coef = 0.1;
-  const auto loss = algo::grpo_loss(logprobs_M, terms, {terms.num_sequences, 14, 8}, config);
-  algo::GrpoStats stats;
-  stats.add(loss.stats);
-  stats.add(loss.stats);
-  loss.loss.backward();
-  for (const auto& item : model->named_parameters()) EXPECT_TRUE(item.value().grad().is_meta()) << item.key();
-  EXPECT_ANY_THROW(loss.loss.item<double>()) << "else this test shows nothing";
-}
-
 // The device's update is the CPU's of the same gradients.
 TEST(DeviceModel, OptimizerUpdatesMastersAndCopies) {
   AdamWConfig config;

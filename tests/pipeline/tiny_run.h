@@ -41,6 +41,7 @@ reward:
     format: {kind: format, weight: 0.2}
 checkpoint:
   every_steps: 2
+device: cpu
 pipeline:
   - name: pretrain
     kind: pretrain
@@ -58,7 +59,6 @@ pipeline:
     loss: {kl_coef: 0.05}
     sampling: {temperature: 0.9, max_completion_tokens: 8}
     eval: {every_steps: 3}
-device: cpu
 )";
 
 /// A folder of its own for one test, with the config in it; removed at the end.
