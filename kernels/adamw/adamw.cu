@@ -1,4 +1,5 @@
-// AdamW (arXiv:1711.05101) over a list of tensors, equations at adamw_cuda.h.
+// AdamW (arXiv:1711.05101) over a list of tensors, equations at adamw_cuda.h: p, m, v float32, g float32 or bf16,
+// copy bf16, of any number of elements each.
 //
 // A block per chunk of 16,384 elements; the list of chunks is made once. Eight elements to a thread and step.
 // The clip factor is read from device memory, so the step never waits for the host. Memory-bound, bytes an

@@ -1,4 +1,5 @@
 // out[n] = sum_j p_j v_j,  p = softmax_j(scale q_n . k_j) over the keys j <= n of n's sequence,  lse[n] = log sum_j e^(scale q_n . k_j)
+// q [N, H, key_dim], k [N, Hkv, key_dim], v [N, Hkv, value_dim], out [N, H, value_dim] bf16, lse [H, N] float32.
 //
 // Online softmax over tiles of keys (arXiv:2205.14135 algorithm 1; 2307.08691 section 3.1: the division comes
 // last, a block owns queries). A block owns 128 queries of a segment and one head: 4 warps of 32 rows. It goes

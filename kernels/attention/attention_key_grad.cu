@@ -1,4 +1,5 @@
 // dV = P^T dO,  dK = scale dS^T Q,  P = e^(scale Q K^T - lse),  dS = P * (dO V^T - delta)   arXiv:2307.08691 section 3.1
+// q [N, H, key_dim], dO [N, H, value_dim], k, v, dk, dv [N, Hkv, .] bf16, lse, delta [H, N] float32.
 //
 // A block owns 128 keys of a segment and one key head, and goes through everybody who sees them in a fixed order: the
 // query heads of the group, in each the segment's own later rows and then the continuations of the prompt, 32

@@ -1,6 +1,8 @@
-// Attention over a latent cache: MLA's absorbed form (arXiv:2405.04434 section 2.1.2). A token's cache is one
-// row of 576 numbers that all H heads share: the latent (512) and the rotary key (64); the query already
-// carries W_UK, the output still has W_UV to come, so the value is the key's first 512 numbers.
+// Attention over a latent cache: MLA's absorbed form (arXiv:2405.04434 section 2.1.2).
+//   out[n,h,:] = sum_{j <= position of n} p_j c_j,  p = softmax_j(scale q[n,h] . [c_j ; k^R_j])
+// q [N, H, 576], out [N, H, 512]. A token's cache is one row of 576 numbers that all H heads share: the latent
+// (512) and the rotary key (64); the query already carries W_UK, the output still has W_UV to come, so the value
+// is the key's first 512 numbers.
 //
 // paged_tile.h's block with 64 query rows and 8 warps: a warp holds the sums of 32 rows x 128 columns (128
 // registers), computes 32 x 16 scores, and reads keys and values from the same rows of shared memory. V3's 128

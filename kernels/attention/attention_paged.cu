@@ -1,5 +1,6 @@
-// Attention over pages, equations at attention_paged_cuda.h: key heads of their own up to 128 wide, and what
-// is the same for a latent (attention_latent.cu): writing pages, bounds, the merge.
+// Attention over pages: key heads of their own up to 128 wide, and what is the same for a latent
+// (attention_latent.cu): writing pages, bounds, the merge.
+//   out[n,h,:] = sum_{j <= position of n} p_j v[j,h'],  p = softmax_j(scale q[n,h] . k[j,h'])    q, out [N, H, D]
 //
 // Two launches of paged_tile.h's block, then a merge. Prefix pass: a block per 64 query rows of a group
 // (G completions x H / Hkv heads), key head and split_tokens of the group's prefix. Own pass: a block per run,

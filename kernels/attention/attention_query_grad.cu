@@ -1,4 +1,5 @@
 // dQ = scale dS K,  dS = P * (dO V^T - delta),  P = e^(scale Q K^T - lse)      arXiv:2307.08691 section 3.1
+// q, dq [N, H, key_dim], dO [N, H, value_dim], k, v [N, Hkv, .] bf16, lse, delta [H, N] float32.
 //
 // A block owns 128 queries of a segment and one head, as in the forward pass, and goes through the keys 32 at a
 // time: two products make scores and dO V^T in registers, their difference becomes the left operand of the third.

@@ -1,4 +1,6 @@
-// Products of ragged groups of rows, interfaces at grouped_gemm_cuda.h.
+// Products of ragged groups of rows, interfaces at grouped_gemm_cuda.h: for rows m of expert e
+//   y[m] = W_e x[m],  dx[m] = W_e^T dy[m],  dW_e = sum_m dy[m] x[m]^T,  h[m] = silu(gate) up, [gate | up] = W_e x[m]
+// x [M, I], y [M, O], W [E, O, I] bf16.
 //
 // A tile (kernels/device/gemm_tile.h) is 128 columns and 16, 64 or 128 rows of one expert, by the mean number
 // of rows; the choice changes no bit. As many blocks as fit the card walk over (expert, column tile, row tile),
@@ -12,7 +14,7 @@
 // Decoding, few rows to an expert: bound by memory; E = 256, C = 7168, F = 2048, all experts met: 15.0 GB for
 // gate and up, 4.5 ms at 3.35 TB/s, and half of it for down (estimated). Training, M / E large: bound by
 // mma.sync, about 60 % of what at::_grouped_mm reaches with wgmma on a Hopper GPU (estimated), where
-// src/ops/moe_device.cpp therefore calls that one; sm_80 has no other that does not wait for the host.
+// src/ops/expert_products.cpp therefore calls that one; sm_80 has no other that does not wait for the host.
 #include "kernels/device/gemm_tile.h"
 #include "kernels/device/launch.h"
 #include "kernels/device/reduce.h"

@@ -1,5 +1,6 @@
-// linear + log-softmax + gather, and its gradient, equations at linear_logprob_cuda.h; the logits live in
-// registers only.
+// linear + log-softmax + gather, and its gradient; the logits live in registers only.
+//   z = h w^T / T,  lse[n] = log sum_v e^z[n,v],  logprob[n] = z[n, target[n]] - lse[n],  entropy[n] = lse - sum_v p z
+//   dz[n,v] = grad[n] (1[v = target[n]] - e^(z - lse)) / T          h [N, C], w [V, C], dz [N, piece of V] bf16
 //
 // Forward: a block owns 128 rows and one of 16 runs of vocabulary tiles (128 x 128 products,
 // kernels/device/gemm_tile.h). A thread keeps maximum, sum and weighted sum of the columns it sees, for each

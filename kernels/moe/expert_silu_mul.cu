@@ -1,4 +1,5 @@
-// What lies between the two products of an expert on the way back, equations at moe_cuda.h.
+// What lies between the two products of an expert on the way back (moe_cuda.h), gate, up and g [M, F] in T:
+//   dw = sum_f g h,  dh = w g,  dgate = dh up s (1 + gate (1 - s)),  dup = dh silu(gate),  h = silu(gate) up
 //
 // A block per row, 16 bytes of each operand to a thread and step; the weight's gradient is a sum over the block
 // in a fixed order. Memory-bound: 6 M F s bytes (s = sizeof(T)). M = 131072, F = 2048, bf16: 3.2 GB, 0.96 ms at

@@ -1,4 +1,5 @@
-// The gate of a mixture of experts, equations at moe_cuda.h, in one pass over [N, E].
+// The gate of a mixture of experts, equations at moe_cuda.h, in one pass: logits, scores [N, E] and weights [N, K]
+// float32, experts [N, K].
 //
 // A warp per token: lane l holds the scores of experts l, l + 32, ... in registers; biased scores also lie in
 // shared memory, where lane g ranks group g. The K experts come from K rounds of a maximum over the warp (5

@@ -1,7 +1,7 @@
 // RMS norm with the residual addition in front of it, arXiv:1910.07467 eq. (4):
-//   h[n,c] = x[n,c] + residual[n,c]    y[n,c] = h[n,c] rstd[n] w[c]    rstd[n] = 1 / sqrt(mean_c h[n,c]^2 +
-//   eps) dh = rstd (w dy - h rstd^2 mean_c(w dy h)) + dh_in                 dw[c] = sum_n dy[n,c] h[n,c]
-//   rstd[n]
+//   h[n,c] = x[n,c] + residual[n,c]    y[n,c] = h[n,c] rstd[n] w[c]    rstd[n] = 1 / sqrt(mean_c h[n,c]^2 + eps)
+//   dh = rstd (w dy - h rstd^2 mean_c(w dy h)) + dh_in                 dw[c] = sum_n dy[n,c] h[n,c] rstd[n]
+// x, residual, h, y and their gradients [N, C], w [C] in T; rstd [N], dw [C] float32.
 //
 // Forward: a block per row, 16 bytes to a thread and load; up to four packs per thread stay in registers
 // between the sum and the product, so memory is passed once; wider rows read the rest again from L1.

@@ -1,7 +1,7 @@
 // Rotary positions, arXiv:2104.09864, in Hugging Face's half-split form:
 //   y[i] = x[i] cos - x[i + D/2] sin        y[i + D/2] = x[i + D/2] cos + x[i] sin        i < D/2, angle of
 //   the row's position
-// The gradient is the rotation back: direction -1.
+// The gradient is the rotation back: direction -1.  x, y [N, H, D] in T; cos, sin [positions, D/2] float32.
 //
 // A block per token; a thread turns a pack of pairs of one head. Memory-bound: 2 N H D s bytes, the tables
 // stay in L2. N = 8192, H D = 5120 (q and k of a 40-head model), bf16: 168 MB, 50 us at 3.35 TB/s

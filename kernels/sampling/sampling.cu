@@ -1,5 +1,6 @@
 // Drawing a token, rule and order at sampling_cuda.h: z[v] = logits[v] / temperature, weight w[v] = e^(z[v] -
-// max z), token = first v with w[..v] > u w[..], over the tokens that the cuts keep.
+// max z), token = first v with w[..v] > u w[..], over the tokens that the cuts keep. logits [R, V] in T;
+// M draws: tokens [M], logprobs [M] float32.
 //
 // A block per draw; it passes over its row of logits, which stay in L2. Weights are counted in units of 2^-44,
 // so every sum is an exact integer, in whatever order threads and atomics come. Without cuts: the maximum,

@@ -1,7 +1,6 @@
 #include <torch/torch.h>
 
 #include "r1/model/layers.h"
-#include "r1/ops/devices.h"
 #include "r1/ops/ops.h"
 
 namespace r1::model {
@@ -56,8 +55,7 @@ Tensor LatentAttentionImpl::forward(const Tensor& x_NC, const BlockPass& pass) {
   const auto latent_NR = kv_a_layernorm(kv.narrow(1, 0, rank));
   const auto rotary_key_N1D = turned(kv.narrow(1, rank, rope_dim).unsqueeze(1));
 
-  if (pass.layout != nullptr && ops::on_device(x_NC)) {
-    // Expanded: a pair of tokens costs key and value of one head, not the latent twice.
+  if (pass.expand_latents) {
     const auto kv_NHD = kv_b_proj(latent_NR).view({N, num_heads, nope_dim + value_dim});
     const auto key_NHD = torch::cat({kv_NHD.narrow(2, 0, nope_dim), rotary_key_N1D.expand({N, num_heads, rope_dim})}, 2);
     const auto query_NHD = torch::cat({q_NHD.narrow(2, 0, nope_dim), turned(q_NHD.narrow(2, nope_dim, rope_dim))}, 2);

@@ -73,6 +73,7 @@ Tensor TransformerImpl::run_packed(const std::vector<Block>& blocks, const Tenso
   pass.attend = [kept = pass.layout, scale = config_.attention_scale()](int64_t, const Tensor& q, const Tensor& k, const Tensor& v) {
     return ops::attention(q, k, v, *kept, scale);
   };
+  pass.expand_latents = ops::on_device(x_NC);
   pass.routing = routing;
   return run_blocks(blocks, x_NC, std::move(pass));
 }

@@ -84,13 +84,16 @@ SamplingConfig sampling(double temperature, int64_t tokens, bool stop_at_eos = f
   return s;
 }
 
-// Log-probabilities of all tokens behind each one of a sequence, by the packed forward pass: [tokens, V] float64.
-Tensor packed_logprobs(model::Transformer& model, const std::vector<int32_t>& tokens) {
+// Log-probabilities of all tokens behind each one of a sequence, by the packed forward pass: [tokens, V] float64. `routes`: the experts
+// to take, as the engine records them for one expert layer of K = 2; empty: the model chooses.
+Tensor packed_logprobs(model::Transformer& model, const std::vector<int32_t>& tokens, const std::vector<int16_t>& routes = {}) {
   const torch::NoGradGuard no_grad;
   ops::PackedLayout layout;
   layout.add_sequence(static_cast<int64_t>(tokens.size()));
   layout.finish();
-  const auto hidden = model->hidden(torch::tensor(tokens, torch::kInt).to(torch::kLong), layout);
+  const auto routing = std::make_shared<model::Routing>();
+  if (!routes.empty()) routing->chosen_experts = {torch::tensor(routes, torch::kShort).to(torch::kLong).view({-1, 2})};
+  const auto hidden = model->hidden(torch::tensor(tokens, torch::kInt).to(torch::kLong), layout, routing);
   return torch::log_softmax(model->logits(hidden).to(torch::kDouble), 1);
 }
 
@@ -99,17 +102,26 @@ std::vector<int32_t> whole(const RolloutGroup& group, const Completion& c) {
   tokens.insert(tokens.end(), c.tokens.begin(), c.tokens.end());
   return tokens;
 }
+std::vector<int16_t> whole_routes(const RolloutGroup& group, const Completion& c) {
+  auto routes = group.prompt_routes;
+  routes.insert(routes.end(), c.routes.begin(), c.routes.end());
+  return routes;
+}
 
 constexpr double kBf16 = 1.0 / 256;
 
-// Recorded log-probabilities of a completion err at most twice as much as the packed twin in bf16.
+// Recorded log-probabilities of a completion err at most twice as much as the packed twin in bf16. All take the experts that the engine
+// took: rounding may turn a choice that is nearly a tie, which says nothing about the rest.
 void expect_packed_logprobs(const model::ModelConfig& config, const std::vector<RolloutGroup>& groups, double temperature) {
   auto exact_model = make_model(config, at::kDouble), twin_model = make_model(config, at::kBFloat16);
   double worst = 0, twins = 0;
   for (const auto& group : groups) {
     const auto P = group.prompt.tokens.size();
     for (const auto& c : group.completions) {
-      const auto exact = packed_logprobs(exact_model, whole(group, c)), twin = packed_logprobs(twin_model, whole(group, c));
+      auto tokens = whole(group, c);
+      tokens.pop_back();  // nothing is drawn behind it, and it has no route
+      const auto routes = whole_routes(group, c);
+      const auto exact = packed_logprobs(exact_model, tokens, routes), twin = packed_logprobs(twin_model, tokens, routes);
       for (size_t i = 0; i < c.tokens.size(); ++i) {
         const auto row = static_cast<int64_t>(P + i) - 1;
         const double logprob = exact[row][c.tokens[i]].item<double>();
@@ -131,6 +143,7 @@ TEST(DeviceDecode, AgreesWithThePackedForward) {
     {
       const EmulatedDevice device;
       Engine engine(make_model(config, at::kBFloat16), tokenizer(), {.max_batch = 8});
+      engine.record_routes = true;
       groups = engine.sample(prompts(), 3, sampling(1, 20), {9, 1, 2});
       for (const auto* name : {"write_pages", "cached_attention", "draw_tokens"}) EXPECT_GT(device.calls().count(name), 0U) << name;
     }
@@ -147,6 +160,7 @@ TEST(DeviceDecode, GreedyTakesTheLikeliest) {
     {
       const EmulatedDevice device;
       Engine engine(make_model(config, at::kBFloat16), tokenizer(), {.max_batch = 8});
+      engine.record_routes = true;
       groups = engine.sample(prompts(), 1, sampling(0, 12), {});
     }
     expect_packed_logprobs(config, groups, 0);
@@ -241,8 +255,7 @@ TEST(DeviceDecode, RecordsRoutes) {
       layout.finish();
       const auto routing = std::make_shared<model::Routing>();
       twin->hidden(torch::tensor(tokens, torch::kInt).to(torch::kLong), layout, routing);
-      auto recorded = group.prompt_routes;
-      recorded.insert(recorded.end(), c.routes.begin(), c.routes.end());
+      const auto recorded = whole_routes(group, c);
       for (size_t i = 0; i < recorded.size(); ++i) {
         ++routes;
         equal += routing->experts[0].data_ptr<int64_t>()[i] == recorded[i] ? 1 : 0;

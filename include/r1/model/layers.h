@@ -24,6 +24,7 @@ struct BlockPass {
   at::Tensor positions_N, cos_PD2, sin_PD2;
   Attend attend;
   std::shared_ptr<const ops::PackedLayout> layout;  ///< of packed sequences; null with a cache
+  bool expand_latents = false;                      ///< the form of LatentAttentionImpl: for packed sequences alone
   RoutingPtr routing;                               ///< may be null
 };
 
@@ -64,11 +65,11 @@ struct SelfAttentionImpl : AttentionImpl {
 ///   in the cache k_h = [W_UK,h c ; k^R],  v_h = W_UV,h c,  q_h = [W_UQ,h c^Q ; rope(W_QR,h c^Q)],  c^Q =
 ///   norm(W_DQ x) or x
 ///
-/// Computed in the absorbed form, on a CPU in training, prefill and decoding alike: with q'_h = [W_UK,h^T q^C_h ;
-/// q^R_h] every head attends to the same key [c ; k^R] and value c, and W_UV,h turns its result. That is the
-/// same sum in another order; one order everywhere is what makes the sampler's bits the trainer's
-/// (docs/model.md has the cost). On a device, where nothing is exact to the bit, packed sequences are computed in the
-/// expanded form and cached ones in the absorbed form.
+/// That is the expanded form: H keys and values of a head's own width. The absorbed form is the same sum in another
+/// order: with q'_h = [W_UK,h^T q^C_h ; q^R_h] every head attends to the same key [c ; k^R] and value c, and W_UV,h turns
+/// its result. A cache holds the latter's keys. On a CPU both training and sampling take the absorbed form, which makes
+/// the sampler's bits the trainer's; on a device packed sequences take the expanded one (BlockPass::expand_latents;
+/// docs/model.md has the cost of each).
 struct LatentAttentionImpl : AttentionImpl {
   LatentAttentionImpl(const ModelConfig& config, int64_t layer, at::TensorOptions options);
   at::Tensor forward(const at::Tensor& x_NC, const BlockPass& pass) override;
