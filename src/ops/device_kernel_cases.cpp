@@ -1,4 +1,4 @@
-// The table of operations on a device that `r1 bench kernels` times; experts have one of their own.
+// The table of operations on a device that `r1 bench kernels` times; attention and experts have files of their own.
 #include "device_kernel_cases.h"
 
 #include <torch/torch.h>
@@ -227,6 +227,7 @@ std::vector<KernelCaseMaker> device_kernel_cases(at::Device place, CaseSize size
       {"gradient_norm", parameters, [=] { return gradient_norm_case(place, layers, {parts, C}); }},
       {"adamw", parameters, [=] { return adamw_case(place, layers, {parts, C}); }},
   };
+  for (auto& c : device_attention_cases(place, size)) cases.push_back(std::move(c));
   for (auto& c : device_expert_cases(place, size)) cases.push_back(std::move(c));
   return cases;
 }

@@ -8,6 +8,7 @@
 // The parts of device_kernel_cases(): each family of operations adds its rows to the table.
 namespace r1::ops {
 
+std::vector<KernelCaseMaker> device_attention_cases(at::Device place, CaseSize size);
 std::vector<KernelCaseMaker> device_expert_cases(at::Device place, CaseSize size);
 
 inline at::Tensor random_bf16(at::Device place, at::IntArrayRef sizes, double scale = 1) {
