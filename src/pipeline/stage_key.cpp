@@ -47,7 +47,7 @@ std::vector<std::string> inputs_of(const StageEntry& entry) {
 }
 
 bool is_harmless(const std::string& key) {
-  for (const char* part : {"checkpoint.", "cost.", "plan.", "threads", "device", "run_dir", "name", ".activation_checkpointing", ".rollout.", ".log_rollouts", ".plan.", "model.shape", ".model.shape"}) {
+  for (const char* part : {"checkpoint.", "cost.", "parallel.", "plan.", "threads", "device", "run_dir", "name", ".activation_checkpointing", ".rollout.", ".log_rollouts", ".plan.", "model.shape", ".model.shape"}) {
     const std::string_view p = part;
     if (p.starts_with('.') ? key.find(p) != std::string::npos : key == p || (p.ends_with('.') && key.starts_with(p))) return true;
   }

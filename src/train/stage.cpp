@@ -19,8 +19,11 @@ UpdateConfig UpdateConfig::parse(ConfigNode& node) {
 
 void fail_not_finite(const StageContext& context, int64_t step, const std::string& what, const nlohmann::json& batch) {
   const auto file = context.run_dir / "rollouts" / cat(context.stage, "-failed-step-", step, ".json");
-  std::filesystem::create_directories(file.parent_path());
-  write_file_atomic(file, batch.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  if (context.sharing.ranks->is_first()) {
+    std::filesystem::create_directories(file.parent_path());
+    write_file_atomic(file, batch.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  }
+  if (!context.sharing.ranks->is_first()) throw dist::FailedElsewhere{"rank 0 says why"};
   throw Error(cat("stage '", context.stage, "', step ", step, ": ", what,
                   " is not finite. The update was not applied and the last checkpoint stays.\n  The batch is in ",
                   file.string(), ". Lower schedule.lr or optimizer.max_grad_norm, then `r1 resume ",
