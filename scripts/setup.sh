@@ -104,6 +104,8 @@ list_missing() {  # fills `required` (nothing builds without) and `preferred` (s
   { [[ -n $version ]] && printf '3.25\n%s\n' "$version" | sort -V -C; } || required+=(cmake)
   have ninja || required+=(ninja-build)
   have pkg-config || required+=(pkg-config)
+  have mpicxx || required+=(libopenmpi-dev)  # ranks on CPUs; its header lies where only mpicxx finds it
+  have mpirun || required+=(openmpi-bin)
   have python3 || required+=(python3)
   [[ -n $torch_dir ]] || usable_python >/dev/null || required+=(python3-venv)
   for entry in "${libraries[@]}"; do

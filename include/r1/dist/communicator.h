@@ -27,7 +27,7 @@ class Pending {
   explicit Pending(std::unique_ptr<Transfer> transfer) : transfer_(std::move(transfer)) {}
   ~Pending();
   Pending(Pending&&) noexcept = default;
-  Pending& operator=(Pending&&) noexcept = default;
+  Pending& operator=(Pending&& other) noexcept;  ///< waits for what was under way here
   bool running() const { return transfer_ != nullptr; }
   void wait();
 
@@ -40,7 +40,8 @@ class Pending {
 /// Every rank calls the same collectives in the same order with matching shapes. Tensors are dense and contiguous, of float32,
 /// float64, bfloat16, int64 or uint8 (sums: not uint8), on the CPU over MPI, on the rank's GPU over NCCL. `what` names the tensor or
 /// the purpose: with the phase it is what a rank reports when a peer is missing ("all_reduce of 'gradients' (float32, 270 MB), number
-/// 1,204, phase 'backward'").
+/// 1,204, phase 'backward'"). It must be the same on every rank: ranks that say different things at one number have lost step with
+/// each other, and the watch ends the job (launch.h).
 ///
 /// Counts are elements, one for each rank, zeros included; all ranks know the same counts unless said otherwise.
 ///
@@ -58,6 +59,7 @@ class Communicator {
   int size() const { return size_; }
   bool alone() const { return size_ == 1; }
   bool is_first() const { return rank_ == 0; }
+  at::Device device() const { return device_; }  ///< where tensors must lie
 
   // Each begins; `.wait()` ends. Whoever has nothing to do in between writes comm.all_reduce(x, ...).wait().
 
@@ -102,22 +104,27 @@ class Communicator {
   virtual std::shared_ptr<Communicator> split(int colour, std::string_view name) = 0;
 
  protected:
-  Communicator(int rank, int size) : rank_(rank), size_(size) {}
+  Communicator(int rank, int size, at::Device device = at::kCPU) : rank_(rank), size_(size), device_(device) {}
 
-  /// One collective, checked. Null: it was done at once.
+  /// One collective, checked.
   struct Call {
-    enum class Kind { kAllReduce, kBroadcast, kReduceScatter, kAllGather, kAllToAll } kind;
-    at::Tensor in, out;  ///< all_reduce, broadcast: `in` alone
+    enum class Kind { kAllReduce, kBroadcast, kReduceScatter, kAllGather, kAllToAll, kBarrier };
+    Call(Kind kind, at::Tensor in, std::string_view what) : kind(kind), in(std::move(in)), what(what) {}
+    Kind kind;
+    at::Tensor in, out;  ///< all_reduce, broadcast: `in` alone; barrier: none
     Reduce op = Reduce::kSum;
     int root = 0;
     std::vector<int64_t> counts, receive_counts;
     std::string what;
   };
+  /// Called with two ranks or more, and when there is something to send. Null: it was done at once.
   virtual std::unique_ptr<Transfer> begin(Call call) = 0;
 
  private:
   Pending start(Call call);
+  void check(const Call& call) const;
   int rank_, size_;
+  at::Device device_;
 };
 
 /// Another rank failed in Communicator::together; its own program says why.
