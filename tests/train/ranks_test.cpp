@@ -38,7 +38,7 @@ Outcome train(const Job& job, const std::function<model::Transformer()>& make_mo
               const std::function<void(const StageContext&, Outcome&)>& run) {
   const RunFolder folder("ranks");
   std::vector<Outcome> outcomes(static_cast<size_t>(job.ranks));
-  test::run_ranks(job.ranks, [&](std::shared_ptr<dist::Communicator> ranks) {
+  r1::test::run_ranks(job.ranks, [&](std::shared_ptr<dist::Communicator> ranks) {
     torch::set_num_threads(1);
     auto context = folder.context("stage", make_model());
     context.sharing = {ranks, job.numerics, job.zero};

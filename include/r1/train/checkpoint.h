@@ -17,16 +17,6 @@
 
 namespace r1::train {
 
-/// Elements [begin, begin + values.numel()) of a tensor that lies in pieces on several ranks, row-major: a rank's share of an
-/// optimizer's state under ZeRO-1 (arXiv:1910.02054), of a weight that belongs to an expert. Together the ranks' slices of a name cover
-/// the tensor; the same slice on several ranks is one, written by one of them.
-struct TensorSlice {
-  std::string name;
-  std::vector<int64_t> shape;  ///< of the whole tensor, the same on every rank
-  int64_t begin = 0;           ///< element
-  at::Tensor values;           ///< 1-D, any device; none for a rank without a share
-};
-
 /// Tensors that belong together: "model", "reference", "optimizer".
 struct CheckpointGroup {
   std::string name;      ///< lower-case letters, digits, '_' and '-'
