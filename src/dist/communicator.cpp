@@ -160,7 +160,7 @@ std::vector<std::string> Communicator::all_gather_bytes(const std::string& mine,
   all_gather(at::full({1}, static_cast<int64_t>(mine.size()), options.dtype(at::kLong)), std::vector<int64_t>(size_, 1), lengths, what)
       .wait();
   const auto lengths_cpu = lengths.cpu();  // sync: they say how much memory to take
-  const std::vector<int64_t> counts(lengths_cpu.const_data_ptr<int64_t>(), lengths_cpu.const_data_ptr<int64_t>() + size_);
+  const std::vector<int64_t> counts(lengths_cpu.data_ptr<int64_t>(), lengths_cpu.data_ptr<int64_t>() + size_);
   const auto all = at::empty({sum(counts)}, options.dtype(at::kByte));
   all_gather(bytes_tensor(mine, device_), counts, all, what).wait();
   const auto all_cpu = all.cpu();  // sync: the bytes are the result

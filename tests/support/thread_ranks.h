@@ -164,6 +164,7 @@ class ThreadRank : public dist::Communicator {
       const Call& call = *calls[r];
       require(r, call.kind == first.kind, "kind");
       require(r, call.what == first.what, "name");
+      if (first.kind == Kind::kBarrier) continue;
       require(r, call.in.scalar_type() == first.in.scalar_type(), "dtype");
       require(r, call.op == first.op, "operation");
       require(r, call.root == first.root, "root");
@@ -199,6 +200,7 @@ class ThreadRank : public dist::Communicator {
         for (const Call* call : calls) call->out.copy_(all);
         return;
       }
+      case Kind::kBarrier: return;
       case Kind::kAllToAll: {
         for (size_t to = 0; to < calls.size(); ++to) {
           int64_t into = 0;
