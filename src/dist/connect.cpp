@@ -1,3 +1,5 @@
+#include <atomic>
+
 #include "mpi_communicator.h"
 #include "r1/dist/launch.h"
 #include "r1/util/error.h"
@@ -6,6 +8,8 @@
 
 namespace r1::dist {
 namespace {
+
+std::atomic<bool> is_connected{false};
 
 constexpr double kJoin_s = 60;  // for rank 0's store to come up
 
@@ -46,11 +50,15 @@ std::shared_ptr<Communicator> connect(const Launch& launch, const ParallelConfig
   MpiStart mpi(launch);
   try {
     auto session = open_session(mpi, launch, config);
-    return mpi_communicator(mpi, std::move(session), launch.rank, launch.world_size);
+    auto ranks = mpi_communicator(mpi, std::move(session), launch.rank, launch.world_size);
+    is_connected = true;
+    return ranks;
   } catch (...) {
     mpi.abandon();
     throw;
   }
 }
+
+bool connected() { return is_connected; }
 
 }  // namespace r1::dist
