@@ -279,11 +279,22 @@ bool is_complete(const StageEntry& entry, const std::vector<std::string>& settin
   return false;
 }
 
+// What each rank does, in a file of its own while the job lives.
+void show_status(dist::Communicator& ranks, const std::filesystem::path& folder) {
+  if (ranks.alone()) return;
+  ranks.together("the ranks' status", [&] {
+    if (!ranks.is_first()) return;
+    std::filesystem::remove_all(folder);  // of a job of more ranks
+    std::filesystem::create_directories(folder);
+  });
+  ranks.together("the ranks' status", [&] { dist::show_status_in(folder.string()); });
+}
+
 void run_stages(const RunConfig& config, const RunData& data, const RunDirectory& directory, bool resumed, const std::string& until,
                 Ledger* ledger) {
   auto& ranks = directory.ranks();
   set_log_file(directory.path() / (ranks.is_first() ? "log.txt" : cat("log.rank-", ranks.rank(), ".txt")));
-  if (!ranks.alone()) dist::show_status_in((directory.path() / "ranks").string());
+  show_status(ranks, directory.path() / "ranks");
   const auto device = choose_device(config.device, config.source.where("device"));
   log_info(cat("device: ", describe_device(device), ranks.alone() ? "" : cat("; ranks: ", ranks.size(), ", ", kernels::num_threads(), " threads each")));
   if (ranks.is_first()) {
