@@ -83,7 +83,8 @@ std::optional<std::string> find_fault(const std::vector<Witness>& ranks, const L
   }
   for (const auto& r : ranks) {
     if (r.status.state != RankStatus::State::kRuns || r.silent_s < limits.heartbeat_s) continue;
-    return lost_text(r.status, cat("no sign of life for ", short_seconds(r.silent_s), " (its process is stopped, or a link is cut)"));
+    return lost_text(r.status, cat("no sign of life for ", short_seconds(r.silent_s),
+                                   r.stopped ? "; its process is stopped" : " (its process hangs, or a link is cut)"));
   }
   if (auto found = lost_step(ranks)) return found;
   return waits_in_vain(ranks, limits.deadline_s);
