@@ -91,7 +91,8 @@ std::optional<std::string> find_fault(const std::vector<Witness>& ranks, const L
 }
 
 std::string message_of(const std::string& finding, const RankStatus& own) {
-  return cat("r1: ", finding, "\n  This is rank ", own.rank, ", ", own.doing(),
+  const bool itself = finding.rfind(own.name() + " is lost", 0) == 0;  // it was stopped, and somebody let it go on
+  return cat("r1: ", finding, "\n  This is ", itself ? "that rank, running again, " : cat("rank ", own.rank, ", "), own.doing(),
              ". The work since the last checkpoint is lost; go on with `r1 resume`.\n");
 }
 
