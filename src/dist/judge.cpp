@@ -83,14 +83,16 @@ std::optional<std::string> find_fault(const std::vector<Witness>& ranks, const L
   }
   for (const auto& r : ranks) {
     if (r.status.state != RankStatus::State::kRuns || r.silent_s < limits.heartbeat_s) continue;
-    return lost_text(r.status, cat("no sign of life for ", short_seconds(r.silent_s), " (its process is stopped, or a link is cut)"));
+    return lost_text(r.status, cat("no sign of life for ", short_seconds(r.silent_s),
+                                   r.stopped ? "; its process is stopped" : " (its process hangs, or a link is cut)"));
   }
   if (auto found = lost_step(ranks)) return found;
   return waits_in_vain(ranks, limits.deadline_s);
 }
 
 std::string message_of(const std::string& finding, const RankStatus& own) {
-  return cat("r1: ", finding, "\n  This is rank ", own.rank, ", ", own.doing(),
+  const bool itself = finding.rfind(own.name() + " is lost", 0) == 0;  // it was stopped, and somebody let it go on
+  return cat("r1: ", finding, "\n  This is ", itself ? "that rank, running again, " : cat("rank ", own.rank, ", "), own.doing(),
              ". The work since the last checkpoint is lost; go on with `r1 resume`.\n");
 }
 

@@ -10,6 +10,7 @@ struct Witness {
   RankStatus status;      ///< the newest that has been read
   double silent_s = 0;    ///< since its beat has changed, by the judge's own ticks
   bool gone = false;      ///< it ran on this machine, and its process has ended
+  bool stopped = false;   ///< it is on this machine, and its process is stopped (SIGSTOP, a debugger)
 };
 
 struct Limits {

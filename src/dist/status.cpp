@@ -32,6 +32,20 @@ std::string host_name() {
   return name;
 }
 
+template <size_t size>
+void copy_text(char (&to)[size], std::string_view text) {
+  const size_t length = std::min(text.size(), size - 1);
+  std::memcpy(to, text.data(), length);
+  to[length] = '\0';
+}
+
+template <size_t size>
+std::string text_of(const char (&from)[size]) {
+  return std::string(from, ::strnlen(from, size));
+}
+
+double seconds_now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
 std::vector<std::string> fields_of(const std::string& line) {
   std::vector<std::string> fields(1);
   for (const char c : line) {
@@ -119,14 +133,33 @@ RankStatus RankStatus::read(const std::string& text) {
   return s;
 }
 
+void SharedStatus::update(RankStatus& status) const {
+  status.phase = text_of(phase);
+  status.groups.clear();
+  if (first_group[0] == '\0') return;
+  status.groups.push_back({.name = text_of(first_group), .begun = first_begun, .newest = {}});
+  if (number == 0) return;
+  if (text_of(group) != status.groups[0].name) status.groups.push_back({.name = text_of(group), .begun = number, .newest = {}});
+  status.groups.back().newest.push_back(
+      {.number = number, .text = text_of(text), .phase = status.phase, .ended = false, .waits_s = std::max(0.0, seconds_now() - waits_since_s)});
+}
+
 StatusBoard& StatusBoard::of_process() {
-  static StatusBoard board;
+  static auto& board = *new StatusBoard;  // never destroyed: the watch reads it while exit() runs
   return board;
 }
 
 StatusBoard::StatusBoard() {
   own_.pid = ::getpid();
   own_.host = host_name();
+  void* page = MAP_FAILED;
+  shared_descriptor_ = ::memfd_create("r1 status", MFD_CLOEXEC);
+  if (shared_descriptor_ >= 0 && ::ftruncate(shared_descriptor_, sizeof(SharedStatus)) == 0) {
+    page = ::mmap(nullptr, sizeof(SharedStatus), PROT_READ | PROT_WRITE, MAP_SHARED, shared_descriptor_, 0);
+  }
+  static SharedStatus alone;
+  shared_ = page == MAP_FAILED ? &alone : static_cast<SharedStatus*>(page);
+  copy_text(shared_->phase, own_.phase);
 }
 
 void StatusBoard::set_rank(int rank) {
@@ -142,6 +175,7 @@ int StatusBoard::rank() const {
 int StatusBoard::add_group(const std::string& name) {
   const std::lock_guard lock(mutex_);
   groups_.push_back({.name = name, .begun = 0, .newest = {}});
+  if (groups_.size() == 1) copy_text(shared_->first_group, name);
   return static_cast<int>(groups_.size()) - 1;
 }
 
@@ -159,6 +193,7 @@ StatusBoard::Entry* StatusBoard::find(int group, int64_t number) {
 void StatusBoard::set_phase(std::string_view phase) {
   const std::lock_guard lock(mutex_);
   own_.phase = phase;
+  copy_text(shared_->phase, phase);
   if (page_ != nullptr) {
     const auto line = cat("rank ", own_.rank, " pid ", own_.pid, " host ", own_.host, " phase ", own_.phase, " ", last_);
     write_page(line.data(), line.size());
@@ -172,6 +207,7 @@ int64_t StatusBoard::begin(int group, const std::string& text) {
   for (const auto& e : g.newest) ended += e.status.ended ? 1 : 0;
   if (ended >= kKeepEnded) g.newest.erase(std::find_if(g.newest.begin(), g.newest.end(), [](const Entry& e) { return e.status.ended; }));
   g.newest.push_back({{.number = ++g.begun, .text = text, .phase = own_.phase, .ended = false, .waits_s = -1}, {}});
+  if (group == 0) shared_->first_begun = g.begun;
   show(g, g.newest.back(), "begun");
   return g.begun;
 }
@@ -181,6 +217,10 @@ void StatusBoard::wait(int group, int64_t number) {
   if (auto* e = find(group, number)) {
     e->status.waits_s = 0;
     e->waits_since = Clock::now();
+    copy_text(shared_->group, groups_[group].name);
+    copy_text(shared_->text, e->status.text);
+    shared_->waits_since_s = seconds_now();
+    shared_->number = number;
     show(groups_[group], *e, "waits");
   }
 }
@@ -190,6 +230,7 @@ void StatusBoard::end(int group, int64_t number) {
   if (auto* e = find(group, number)) {
     e->status.ended = true;
     e->status.waits_s = -1;
+    shared_->number = 0;
     show(groups_[group], *e, "ended");
   }
 }

@@ -45,6 +45,17 @@ struct RankStatus {
 std::string with_commas(int64_t number);
 std::string short_seconds(double seconds);  ///< "3.2 s", "1,800 s"
 
+/// The same in shared memory, exact to the moment in which a process died: what the ranks of one machine read of each other.
+struct SharedStatus {
+  char phase[64], first_group[64];
+  int64_t first_begun;      ///< in the communicator of all ranks
+  char group[64];           ///< of the collective that it is blocked in
+  int64_t number;           ///< 0: it is not blocked
+  double waits_since_s;     ///< steady clock, which processes of one machine share
+  char text[256];
+  void update(RankStatus& status) const;  ///< with what is known here
+};
+
 /// Where this process keeps the status of its rank: the communicators write, the watch reads, and one line goes to a mapped page for
 /// people and tests (show_status_in). Thread-safe.
 class StatusBoard {
@@ -61,6 +72,7 @@ class StatusBoard {
   void set_state(RankStatus::State state);
   RankStatus snapshot() const;
   void show_in(const std::string& folder);
+  int shared_descriptor() const { return shared_descriptor_; }  ///< a file of a SharedStatus; -1: the kernel gives none
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -84,6 +96,8 @@ class StatusBoard {
   std::deque<Group> groups_;
   std::string last_ = "number 0";  // of the page's line
   char* page_ = nullptr;
+  int shared_descriptor_ = -1;
+  SharedStatus* shared_;
 };
 
 }  // namespace r1::dist

@@ -1,6 +1,7 @@
 #include "store.h"
 
 #include <arpa/inet.h>
+#include <c10/util/Flags.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -18,6 +19,9 @@
 
 #include "r1/util/error.h"
 #include "r1/util/strings.h"
+#include "status.h"
+
+C10_DECLARE_int(caffe2_log_level);
 
 namespace r1::dist {
 namespace {
@@ -98,7 +102,13 @@ bool answers(const std::string& host, int port) {
   return found;
 }
 
+// c10d warns of every broken connection with a trace of calls; the watch says it in a sentence. TORCH_CPP_LOG_LEVEL decides otherwise.
+void keep_c10d_quiet() {
+  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = 2;  // errors
+}
+
 c10::intrusive_ptr<c10d::Store> connect_to(const std::string& host, int port) {
+  keep_c10d_quiet();
   c10d::TCPStoreOptions options;
   options.port = static_cast<uint16_t>(port);
   options.waitWorkers = false;
@@ -123,6 +133,7 @@ StoreAddress StoreAddress::read(const std::string& text) {
 }
 
 std::unique_ptr<Store> Store::host(int port) {
+  keep_c10d_quiet();
   const int fd = listen_on(port);
   c10d::TCPStoreOptions options;
   sockaddr_storage bound{};
@@ -164,6 +175,7 @@ int64_t Store::add(const std::string& key, int64_t amount) { return store_->add(
 ProcessName ProcessName::own() {
   ProcessName name;
   name.pid = ::getpid();
+  name.status_descriptor = StatusBoard::of_process().shared_descriptor();
   char host[256] = "";
   ::gethostname(host, sizeof host - 1);
   name.host = host;
@@ -174,12 +186,12 @@ ProcessName ProcessName::own() {
   return name;
 }
 
-std::string ProcessName::write() const { return cat(pid, "\n", host, "\n", machine, "\n", network); }
+std::string ProcessName::write() const { return cat(pid, " ", status_descriptor, "\n", host, "\n", machine, "\n", network); }
 
 ProcessName ProcessName::read(const std::string& text) {
   ProcessName name;
   std::istringstream in(text);
-  in >> name.pid;
+  in >> name.pid >> name.status_descriptor;
   in.ignore();
   std::getline(in, name.host);
   std::getline(in, name.machine);

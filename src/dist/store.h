@@ -43,6 +43,7 @@ struct ProcessName {
   int64_t pid = 0;
   std::string host;
   std::string machine;  ///< boot and process namespace: equal where a pid means the same process
+  int status_descriptor = -1;  ///< of the process: a file of a SharedStatus
   std::string network;  ///< boot and network namespace: equal where 127.0.0.1 is the same machine
   static ProcessName own();
   std::string write() const;

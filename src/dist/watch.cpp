@@ -1,7 +1,10 @@
 #include "watch.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio_ext.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -41,20 +44,35 @@ void install_termination_handler() {
   ::sigaction(SIGTERM, &action, nullptr);
 }
 
-// When the process began, in ticks since the boot; 0 when it is gone or a zombie.
-uint64_t start_of_process(int64_t pid) {
+struct ProcessState {
+  uint64_t started = 0;  // in ticks since the boot; 0: it is gone or a zombie
+  bool stopped = false;
+};
+
+ProcessState state_of_process(int64_t pid) {
   std::ifstream file(cat("/proc/", pid, "/stat"));
   std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   const auto name_end = text.rfind(')');  // the name may hold anything
-  if (name_end == std::string::npos) return 0;
+  if (name_end == std::string::npos) return {};
   std::istringstream fields(text.substr(name_end + 1));
   std::string state, skipped;
   fields >> state;
-  if (state == "Z" || state == "X") return 0;
+  if (state == "Z" || state == "X") return {};
+  ProcessState result{.started = 0, .stopped = state == "T" || state == "t"};
   for (int i = 0; i < 18; ++i) fields >> skipped;
-  uint64_t start = 0;
-  fields >> start;
-  return start;
+  fields >> result.started;
+  return result;
+}
+
+const SharedStatus* open_status(const ProcessName& process) {
+  const auto path = cat("/proc/", process.pid, "/fd/", process.status_descriptor);
+  const int descriptor = process.status_descriptor < 0 ? -1 : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return nullptr;
+  struct stat file{};
+  const bool whole = ::fstat(descriptor, &file) == 0 && file.st_size >= static_cast<off_t>(sizeof(SharedStatus));
+  void* page = whole ? ::mmap(nullptr, sizeof(SharedStatus), PROT_READ, MAP_SHARED, descriptor, 0) : MAP_FAILED;
+  ::close(descriptor);
+  return page == MAP_FAILED ? nullptr : static_cast<const SharedStatus*>(page);
 }
 
 std::string status_key(int rank) { return cat("status/", rank); }
@@ -70,7 +88,9 @@ Watch::Watch(std::unique_ptr<Store> store, const WatchSettings& settings) : stor
     peer.witness.status.pid = process.pid;
     peer.witness.status.host = process.host;
     peer.local = process.machine == machine && static_cast<int>(r) != settings_.rank;
-    if (peer.local) peer.started = start_of_process(process.pid);
+    if (!peer.local) continue;
+    peer.started = state_of_process(process.pid).started;
+    peer.shared = open_status(process);
   }
   install_termination_handler();
   if (settings_.rank == 0) store_->set("verdict", "");
@@ -92,6 +112,9 @@ Watch::~Watch() {
   }
   changed_.notify_all();
   look_.join();
+  for (const auto& peer : peers_) {
+    if (peer.shared != nullptr) ::munmap(const_cast<SharedStatus*>(peer.shared), sizeof(SharedStatus));
+  }
 }
 
 bool Watch::pause(double seconds, bool may_be_woken) {
@@ -162,8 +185,9 @@ void Watch::look_for_processes(double tick_s) {
   for (auto& peer : peers_) {
     if (!peer.local || peer.witness.gone || peer.witness.status.state == RankStatus::State::kLeft) continue;
     if (peer.last_word < 0) {
-      const auto start = start_of_process(peer.witness.status.pid);
-      if (start != 0 && start == peer.started) continue;
+      const auto state = state_of_process(peer.witness.status.pid);
+      peer.witness.stopped = state.stopped;
+      if (state.started != 0 && state.started == peer.started) continue;
       peer.last_word = rounds_ + 2;  // the present round may have read before
       hurry_ = true;
       changed_.notify_all();
@@ -181,7 +205,9 @@ std::optional<std::string> Watch::find_fault_of_others() const {
   std::vector<Witness> known;
   for (const auto& peer : peers_) {
     if (settings_.rank == 0 && !peer.witness.status.finding.empty()) return peer.witness.status.finding;
-    if (settings_.rank == 0 || peer.witness.status.rank == 0 || peer.witness.gone) known.push_back(peer.witness);
+    if (settings_.rank != 0 && peer.witness.status.rank != 0 && !peer.witness.gone) continue;
+    known.push_back(peer.witness);
+    if (peer.shared != nullptr && (peer.witness.gone || peer.witness.stopped)) peer.shared->update(known.back().status);
   }
   if (settings_.rank == 0) known[0].status = StatusBoard::of_process().snapshot();  // fresher than the store's
   if (auto fault = find_fault(known, settings_.limits)) return fault;
@@ -189,14 +215,15 @@ std::optional<std::string> Watch::find_fault_of_others() const {
     if (!broken_.empty()) return cat("the ranks' store has failed: ", broken_);
     return {};
   }
-  const auto& first = peers_[0].witness.status;
+  auto first = peers_[0].witness.status;
+  if (peers_[0].shared != nullptr) peers_[0].shared->update(first);
   if (broken_s_ > kBroken_s) {
     if (slept_s_ > 0) return cat(peers_[settings_.rank].witness.status.name(), " was stopped for ", short_seconds(slept_s_), ", and the others have given it up.");
     if (first.state == RankStatus::State::kFailed) return cat(first.name(), " has ended with an error of its own, printed above.");
     return lost_text(first, "its connection is closed");
   }
   if (unanswered_s_ > settings_.limits.heartbeat_s) {
-    return lost_text(first, cat("no answer for ", short_seconds(unanswered_s_), " (its process is stopped, or a link is cut)"));
+    return lost_text(first, cat("no answer for ", short_seconds(unanswered_s_), peers_[0].witness.stopped ? "; its process is stopped" : " (its process hangs, or a link is cut)"));
   }
   return {};
 }

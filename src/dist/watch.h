@@ -46,6 +46,7 @@ class Watch {
     uint64_t started = 0;    ///< of its process: pids are used again
     int64_t last_word = -1;  ///< its process is gone: the round of `talk` that brings what it said last
     double gone_s = 0;
+    const SharedStatus* shared = nullptr;  ///< null: not on this machine, or it cannot be read
   };
 
   void talk();
