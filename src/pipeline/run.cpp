@@ -241,7 +241,10 @@ int threads_of(const RunConfig& config, const dist::Launch& launch) {
 // The job that the launcher has started, as this rank sees it.
 std::shared_ptr<dist::Communicator> join_ranks(const RunConfig& config) {
   const auto launch = dist::read_launch();
-  const auto device = choose_device(config.device, config.source.where("device"));
+  const auto device = choose_device(config.device, config.source.where("device"), launch.local_rank);
+  if (!device.is_cpu() && launch.world_size > 1 && config.parallel.zero) {
+    config.source.reject("parallel", "zero: false on GPUs", "ZeRO-1 is written for CPU ranks alone.");
+  }
   config.parallel.check_grid(launch.world_size);
   if (const int threads = threads_of(config, launch); threads > 0) {
     torch::set_num_threads(threads);
@@ -295,7 +298,7 @@ void run_stages(const RunConfig& config, const RunData& data, const RunDirectory
   auto& ranks = directory.ranks();
   set_log_file(directory.path() / (ranks.is_first() ? "log.txt" : cat("log.rank-", ranks.rank(), ".txt")));
   show_status(ranks, directory.path() / "ranks");
-  const auto device = choose_device(config.device, config.source.where("device"));
+  const auto device = ranks.alone() ? choose_device(config.device, config.source.where("device")) : ranks.device();
   log_info(cat("device: ", describe_device(device), ranks.alone() ? "" : cat("; ranks: ", ranks.size(), ", ", kernels::num_threads(), " threads each")));
   if (ranks.is_first()) {
     std::printf("%s\n", describe_plan(config).c_str());

@@ -139,7 +139,7 @@ void GradientExchange::begin_ready_buckets(bool all) {
 }
 
 std::vector<at::Tensor> GradientExchange::terms_of(size_t parameter) const {
-  if (sharing_.numerics == Numerics::kFast) return {parameters_[parameter].grad()};
+  if (sharing_.numerics == Numerics::kFast) return {gradient_of(parameter)};
   std::vector<at::Tensor> terms;
   for (const auto& [block, value] : trees_[parameter].terms()) terms.push_back(value);
   return terms;
@@ -221,16 +221,16 @@ void GradientExchange::spread(Bucket& bucket) {
   for (const size_t i : bucket.chunks) {
     const auto& chunk = chunks_[i];
     if (!owns(chunk)) continue;
-    auto& gradient = parameters_[chunk.parameter].mutable_grad();
-    gradient.view(-1).narrow(0, chunk.begin, chunk.count).copy_(from.narrow(0, at, chunk.count));
+    gradient_of(chunk.parameter).view(-1).narrow(0, chunk.begin, chunk.count).copy_(from.narrow(0, at, chunk.count));
     at += chunk.count;
   }
   bucket.sent = bucket.received = bucket.sum = bucket.whole = at::Tensor();
 }
 
-void GradientExchange::finish() {
+void GradientExchange::finish(std::vector<at::Tensor> sums) {
   if (!stepping_) return;
   stepping_ = false;
+  sums_ = std::move(sums);
   const at::NoGradGuard no_grad;
   if (sharing_.ranks->alone()) {
     if (sharing_.numerics == Numerics::kFast) return;
@@ -242,12 +242,13 @@ void GradientExchange::finish() {
   begin_ready_buckets(true);
   while (next_to_receive_ < buckets_.size()) receive(*buckets_[next_to_receive_++]);
   for (auto& tree : trees_) tree.clear();
-  for (auto& parameter : parameters_) {
-    auto& gradient = parameter.mutable_grad();
+  for (size_t p = 0; sums_.empty() && p < parameters_.size(); ++p) {
+    auto& gradient = parameters_[p].mutable_grad();
     if (gradient.defined() && gradient.is_contiguous()) continue;
-    gradient = at::empty(parameter.sizes(), parameter.options().requires_grad(false));
+    gradient = at::empty(parameters_[p].sizes(), parameters_[p].options().requires_grad(false));
   }
   for (auto& bucket : buckets_) spread(*bucket);
+  sums_.clear();
 }
 
 void GradientExchange::gather_parameters() {

@@ -33,7 +33,7 @@ class GradientExchange {
 
   static constexpr int64_t kBucketElements = 4 << 20;  ///< 16 MiB: long enough for full bandwidth, short enough to overlap
 
-  /// Float32 leaves. `overlap`: buckets leave within backward; of several exchanges over the same ranks one may do so, and the others
+  /// Float32 leaves, or on a device (numerics fast, no ZeRO) leaves whose float32 sums finish() is given. `overlap`: buckets leave within backward; of several exchanges over the same ranks one may do so, and the others
   /// finish after it.
   GradientExchange(std::vector<at::Tensor> parameters, const Sharing& sharing, bool overlap);
   ~GradientExchange();
@@ -47,7 +47,9 @@ class GradientExchange {
   void after_backward(int64_t micro_batch);
   /// Afterwards the parameters' .grad are the step's; with ZeRO of the rank's own chunks alone, elsewhere they may hold anything.
   /// Without begin_step the .grad are the whole step's already, and stay.
-  void finish();
+  ///
+  /// `sums`: on a device, where a rank adds up its own, the sum of each parameter, which becomes that of all ranks; else empty.
+  void finish(std::vector<at::Tensor> sums = {});
   /// With ZeRO: every rank's parameters in its own chunks on all ranks.
   void gather_parameters();
 
@@ -72,8 +74,9 @@ class GradientExchange {
   void receive(Bucket& bucket);
   void spread(Bucket& bucket);
   std::vector<at::Tensor> terms_of(size_t parameter) const;
+  at::Tensor gradient_of(size_t parameter) const { return sums_.empty() ? parameters_[parameter].grad() : sums_[parameter]; }
 
-  std::vector<at::Tensor> parameters_;
+  std::vector<at::Tensor> parameters_, sums_;
   std::vector<Chunk> chunks_;
   Sharing sharing_;
   bool overlap_;

@@ -75,11 +75,11 @@ AdamW::AdamW(NamedTensors parameters, const AdamWConfig& config, const Sharing& 
     const bool decays = config_.decay_vectors || parameter.dim() >= 2;
     slots_.push_back({name, parameter, {}, {}, decays, parameter.detach().to(at::kFloat)});
   }
-  TORCH_CHECK(!all_on_device || sharing_.ranks->alone(), "AdamW: parameters on a device with several ranks");
+  TORCH_CHECK(!all_on_device || !sharing_.zero, "AdamW: ZeRO-1 is for parameters on a CPU");
   std::vector<at::Tensor> tensors;
   for (const auto& slot : slots_) tensors.push_back(slot.parameter);
   if (all_on_device) sharing_.numerics = Numerics::kFast;  // added as they come, by begin_on_device
-  exchange_ = std::make_unique<GradientExchange>(std::move(tensors), sharing_, overlap);
+  exchange_ = std::make_unique<GradientExchange>(std::move(tensors), sharing_, overlap && !all_on_device);
   make_moments();
   if (all_on_device) begin_on_device();
 }
@@ -118,7 +118,10 @@ Share AdamW::begin_step(int64_t micro_batches) {
 
 void AdamW::before_backward(int64_t micro_batch) { exchange_->before_backward(micro_batch); }
 void AdamW::after_backward(int64_t micro_batch) { exchange_->after_backward(micro_batch); }
-void AdamW::finish_gradients() { exchange_->finish(); }
+void AdamW::finish_gradients() {
+  if (device_) exchange_->finish(device_->finished_gradients());
+  else exchange_->finish();
+}
 double AdamW::exposed_s() const { return exchange_->exposed_s(); }
 
 std::vector<at::Tensor> AdamW::contiguous_gradients() const {
@@ -138,7 +141,7 @@ std::vector<at::Tensor> AdamW::contiguous_gradients() const {
 }
 
 NamedTensors AdamW::gradients() {
-  exchange_->finish();
+  finish_gradients();
   const auto values = contiguous_gradients();
   NamedTensors named;
   for (size_t i = 0; i < slots_.size(); ++i) named.emplace_back(slots_[i].name, values[i]);
@@ -167,14 +170,14 @@ double AdamW::norm_of(const std::vector<at::Tensor>& gradients) const {
 }
 
 double AdamW::grad_norm() {
-  exchange_->finish();
+  finish_gradients();
   if (device_) return device_->norm(0).norm;
   return norm_of(contiguous_gradients());
 }
 
 OptimizerStep AdamW::step(double lr) {
   const at::NoGradGuard no_grad;
-  exchange_->finish();
+  finish_gradients();
   if (device_) return step_on_device(lr);
   const auto gradients = contiguous_gradients();
   OptimizerStep result;

@@ -36,8 +36,9 @@ Usage of_all_ranks(const Usage& own, dist::Communicator& ranks) {
   }
   const auto tokens = {&Usage::prompt_tokens, &Usage::generated_tokens, &Usage::trained_tokens};
   for (const auto kind : tokens) counts.push_back(static_cast<double>(own.*kind));
-  const auto values = torch::tensor(counts, torch::kDouble);
+  auto values = torch::tensor(counts, torch::kDouble).to(ranks.device());
   ranks.all_reduce(values, dist::Reduce::kSum, "usage").wait();
+  values = values.cpu();  // sync: once per rollout, for the ledger
   const auto* value = values.data_ptr<double>();
   for (const auto kind : all) {
     for (const auto count : {&model::PassCounts::tokens, &model::PassCounts::logit_rows, &model::PassCounts::attended}) sum.*kind.*count = *value++;
@@ -84,9 +85,9 @@ class Spending {
 // The signal that some rank has got, the same on all of them: a launcher may tell one rank before another.
 int stop_signal_of_any(dist::Communicator& ranks) {
   if (ranks.alone()) return stop_signal();
-  const auto signal = torch::tensor({static_cast<int64_t>(stop_signal())}, torch::kLong);
+  const auto signal = torch::tensor({static_cast<int64_t>(stop_signal())}, torch::kLong).to(ranks.device());
   ranks.all_reduce(signal, dist::Reduce::kMax, "stop signal").wait();
-  return static_cast<int>(signal.item<int64_t>());
+  return static_cast<int>(signal.item<int64_t>());  // sync: once per step, as the figures
 }
 
 }  // namespace
