@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "r1/train/checkpoint.h"
 #include "r1/util/file.h"
 #include "r1/util/strings.h"
 
@@ -113,8 +114,8 @@ std::string output_hash(const std::filesystem::path& run_dir, const StageEntry& 
   const auto weights = run_dir / "checkpoints" / entry.name / "latest";
   switch (entry.output()) {
     case Output::kNothing: return "";
-    case Output::kWeights: return hash_file(weights / "model.safetensors");
-    case Output::kRewardModel: return hash_bytes(hash_file(weights / "model.safetensors") + hash_file(weights / "score.safetensors"));
+    case Output::kWeights: return train::group_hash(weights, "model");
+    case Output::kRewardModel: return hash_bytes(train::group_hash(weights, "model") + train::group_hash(weights, "score"));
     case Output::kTexts:
     case Output::kPairs: break;
   }
