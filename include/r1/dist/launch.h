@@ -24,12 +24,16 @@ struct Launch {
   enum class By { kNone, kMpi, kSlurm, kTorchrun } by = By::kNone;
   int rank = 0, world_size = 1;
   int local_rank = 0, local_size = 1;  ///< on this machine
-  std::string master_address;          ///< torchrun and srun without PMI: where rank 0 listens; empty with mpirun
+  std::string master_address;          ///< torchrun and srun: where rank 0 listens; empty with mpirun
   int master_port = 0;
+  bool agent_store = false;            ///< torchrun's agent listens there, not rank 0
+  std::string restart = "0";           ///< torchrun's count of restarts: the agent's store keeps what the last attempt wrote
+  bool pmi = false;                    ///< srun --mpi=pmix or pmi2: MPI can find its ranks
 };
 
-/// Reads what mpirun (OMPI_COMM_WORLD_*), srun (SLURM_PROCID, ...) or torchrun and Kubernetes operators (RANK, WORLD_SIZE, LOCAL_RANK,
-/// MASTER_ADDR, MASTER_PORT) left in the environment; mpirun goes before srun, srun before torchrun. None of them: one rank.
+/// Reads what mpirun (OMPI_COMM_WORLD_*), torchrun and Kubernetes operators (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT)
+/// or srun (SLURM_PROCID, SLURM_STEP_NUM_TASKS, ...) left in the environment. Where one was started inside another the inner one
+/// counts: a torchrun agent (TORCHELASTIC_RUN_ID), then mpirun, then the variables of torchrun, then srun. None of them: one rank.
 /// Throws Error that names the variables for a set that is incomplete or contradicts itself.
 Launch read_launch();
 
@@ -46,8 +50,9 @@ std::shared_ptr<Communicator> connect(const Launch& launch, const ParallelConfig
 /// `r1 run --max-restarts` goes on from the newest checkpoint.
 inline constexpr int kLostRank = 75;
 
-/// What a rank does, for people and tests: every rank keeps "rank 2 pid 71 host a phase backward number 1204 all_reduce 'gradients'"
-/// in `folder`/rank-2 up to date (a mapped page: no system call). Call it once the run directory is there.
+/// What a rank does, for people and tests: every rank keeps "rank 2 pid 71 host a phase backward number 1204 all_reduce of
+/// 'gradients' waits" (begun, waits or ended) in `folder`/rank-2 up to date (a mapped page: no system call). Call it once the run
+/// directory is there. Throws Error that names the file if it cannot be made.
 void show_status_in(const std::string& folder);
 
 }  // namespace r1::dist
