@@ -1,7 +1,5 @@
 #include "stage_key.h"
 
-#include <ATen/core/Tensor.h>
-
 #include <algorithm>
 
 #include "r1/train/checkpoint.h"
@@ -21,19 +19,6 @@ std::string hash_weights(const std::filesystem::path& path) {
   std::sort(files.begin(), files.end());
   std::string hashes;
   for (const auto& file : files) hashes += hash_file(file);
-  return hash_bytes(hashes);
-}
-
-// Of a checkpoint's tensors, in however many files they lie.
-std::string hash_tensors(const std::filesystem::path& checkpoint, const std::vector<std::string>& groups) {
-  const train::CheckpointReader reader(checkpoint);
-  std::string hashes;
-  for (const auto& group : groups) {
-    for (const auto& [name, tensor] : reader.mapped(group)) {
-      hashes += cat(name, " ", tensor.scalar_type(), " ", tensor.sizes(), " ",
-                    hash_bytes({static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()}), "\n");
-    }
-  }
   return hash_bytes(hashes);
 }
 
@@ -129,8 +114,8 @@ std::string output_hash(const std::filesystem::path& run_dir, const StageEntry& 
   const auto weights = run_dir / "checkpoints" / entry.name / "latest";
   switch (entry.output()) {
     case Output::kNothing: return "";
-    case Output::kWeights: return hash_tensors(weights, {"model"});
-    case Output::kRewardModel: return hash_tensors(weights, {"model", "score"});
+    case Output::kWeights: return train::group_hash(weights, "model");
+    case Output::kRewardModel: return hash_bytes(train::group_hash(weights, "model") + train::group_hash(weights, "score"));
     case Output::kTexts:
     case Output::kPairs: break;
   }

@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <cstring>
 #include <set>
 
 #include "checkpoint_files.h"
@@ -42,7 +43,23 @@ void copy_all(const StoredTensor& saved, const at::Tensor& destination) {
   }
 }
 
+bool same_bits(const StoredTensor& a, const StoredTensor& b) {
+  if (a.dtype != b.dtype || a.shape != b.shape) return false;
+  const at::Tensor x = a.values(), y = b.values();
+  return x.numel() == 0 || std::memcmp(x.const_data_ptr(), y.const_data_ptr(), x.nbytes()) == 0;
+}
+
 }  // namespace
+
+std::string group_hash(const fs::path& checkpoint, const std::string& group) {
+  const Manifest manifest = read_manifest(checkpoint);
+  const auto names = manifest.files_of(group);
+  if (names.empty()) throw Error(cat((checkpoint / kManifestFile).string(), ": lists no tensors '", group, "'; it lists: ", join(manifest.groups, ", ")));
+  if (names.size() == 1) return manifest.files.at(names[0]).hash;
+  std::string hashes;
+  for (const auto& name : names) hashes += manifest.files.at(name).hash;
+  return hash_bytes(hashes);
+}
 
 CheckpointReader::CheckpointReader(const fs::path& path) : path_(path) { open(true); }
 CheckpointReader::CheckpointReader(const FoundCheckpoint& found) : path_(found.path) { open(false); }
@@ -134,6 +151,27 @@ void CheckpointReader::load_group(const std::string& group, const NamedTensors& 
         "own config."));
   }
   for (const auto& [name, destination] : destinations) copy_all(source.at(name), destination);
+}
+
+std::vector<std::string> CheckpointReader::differences(const CheckpointReader& other) const {
+  std::set<std::pair<std::string, std::string>> all;
+  for (const auto* reader : {this, &other}) {
+    for (const auto& [group, files] : reader->groups_) {
+      for (const auto& [name, tensor] : files->tensors()) all.emplace(group, name);
+    }
+  }
+  const auto find = [](const CheckpointReader& reader, const std::string& group, const std::string& name) -> const StoredTensor* {
+    const auto files = reader.groups_.find(group);
+    if (files == reader.groups_.end()) return nullptr;
+    const auto tensor = files->second->tensors().find(name);
+    return tensor == files->second->tensors().end() ? nullptr : &tensor->second;
+  };
+  std::vector<std::string> names;
+  for (const auto& [group, name] : all) {
+    const auto *a = find(*this, group, name), *b = find(other, group, name);
+    if (a == nullptr || b == nullptr || !same_bits(*a, *b)) names.push_back(cat(group, "/", name));
+  }
+  return names;
 }
 
 }  // namespace r1::train

@@ -247,6 +247,28 @@ TEST_F(CheckpointRanks, LoadSliceNamesFileAndTensor) {
   EXPECT_TRUE(same_bits(copy, counted({4}, 1, 22, at::kBFloat16)));
 }
 
+TEST_F(CheckpointRanks, DifferencesAreOfTensorsNotOfFiles) {
+  const fs::path one = save_by_ranks(folder_ / "one", 5, {1}), four = save_by_ranks(folder_ / "four", 5, {1, 2, 1, 1});
+  EXPECT_EQ(CheckpointReader(one).differences(CheckpointReader(four)), Names());
+  auto other = ranks_contents(5, 0, {1});
+  other.groups[0].tensors[0].second = other.groups[0].tensors[0].second.clone();
+  other.groups[0].tensors[0].second[7][3] += 1;                // z.weight
+  other.groups[0].tensors[3].first = "normal.weight";          // of norm.weight
+  other.groups[1].slices[1].shape = {1, 3};                    // b.exp_avg
+  other.groups.pop_back();                                     // score
+  const CheckpointReader changed(save_checkpoint(folder_ / "changed", other));
+  EXPECT_EQ(CheckpointReader(four).differences(changed),
+            (Names{"model/norm.weight", "model/normal.weight", "model/z.weight", "optimizer/b.exp_avg", "score/score.weight"}));
+}
+
+TEST_F(CheckpointRanks, HashOfAGroup) {
+  const fs::path one = save_by_ranks(folder_ / "one", 5, {1}), two = save_by_ranks(folder_ / "two", 5, {1, 1}), next = save_by_ranks(folder_ / "next", 6, {1, 1});
+  EXPECT_EQ(group_hash(folder_ / "one/latest", "model"), hash_file(one / "model.safetensors"));
+  EXPECT_EQ(group_hash(two, "model"), hash_bytes(hash_file(two / "model-00001-of-00002.safetensors") + hash_file(two / "model-00002-of-00002.safetensors")));
+  EXPECT_NE(group_hash(two, "model"), group_hash(next, "model"));
+  EXPECT_HOLDS(error_of([&] { group_hash(two, "reference"); }), "manifest.json: lists no tensors 'reference'; it lists: model, optimizer, score");
+}
+
 TEST_F(CheckpointRanks, PhaseIsNamed) {
   run_ranks(2, [&](const Ranks& ranks) {
     ranks->set_phase("backward");

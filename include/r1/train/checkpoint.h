@@ -87,6 +87,10 @@ std::optional<FoundCheckpoint> newest_checkpoint(const std::filesystem::path& di
 std::optional<FoundCheckpoint> newest_checkpoint(const std::filesystem::path& dir, dist::Communicator& ranks,
                                                  std::vector<std::string>* damaged = nullptr);
 
+/// What tells a saved group from another, from the hashes in the manifest: of one file its XXH3-128, of several the hash of theirs.
+/// Throws Error when the manifest cannot be read or has no such group.
+std::string group_hash(const std::filesystem::path& checkpoint, const std::string& group);
+
 class CheckpointFiles;  // the open files of a group
 
 /// An open checkpoint, whatever the number of ranks that wrote it or read it. Its files are memory-mapped, and
@@ -129,6 +133,9 @@ class CheckpointReader {
   /// load_into for a whole group. Throws Error, before anything is changed, for a mismatch, for a tensor that
   /// the file lacks and for one that `destinations` lacks.
   void load_group(const std::string& group, const NamedTensors& destinations) const;
+
+  /// "model/a.weight" of every tensor that one of the two lacks, or whose dtype, shape or bits differ, however many files each has.
+  std::vector<std::string> differences(const CheckpointReader& other) const;
 
  private:
   void open(bool with_hashes);
