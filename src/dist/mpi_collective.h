@@ -25,6 +25,7 @@ struct MpiRanks {
   MPI_Comm comm;
   int rank, size;
   int largest_tag;
+  bool crowded;  ///< more ranks than cores
   std::shared_ptr<MpiScratch> scratch;
 };
 

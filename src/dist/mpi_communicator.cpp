@@ -125,7 +125,7 @@ std::vector<std::string> MpiStart::all_gather(const std::string& bytes) {
 }
 
 std::shared_ptr<Communicator> mpi_communicator(const MpiStart& start, std::shared_ptr<Session> session, int rank, int size) {
-  MpiRanks ranks{.comm = MPI_COMM_WORLD, .rank = rank, .size = size, .largest_tag = 32767, .scratch = std::make_shared<MpiScratch>()};
+  MpiRanks ranks{.comm = MPI_COMM_WORLD, .rank = rank, .size = size, .largest_tag = 32767, .crowded = start.engine()->crowded(), .scratch = std::make_shared<MpiScratch>()};
   start.engine()->run([&] {
     void* value = nullptr;
     int found = 0;

@@ -45,6 +45,7 @@ class MpiEngine {
   void wait(Job& job);
   /// Calls `work`, which may call MPI and may block, after all jobs that were added before have ended.
   void run(const std::function<void()>& work);
+  bool crowded() const { return crowded_; }
   /// The job has failed: the destructor leaves without a word to the others.
   void abandon() { abandoned_ = true; }
 
