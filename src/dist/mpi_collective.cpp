@@ -13,7 +13,8 @@ namespace {
 using Kind = MpiCall::Kind;
 
 constexpr int64_t kWholeReduceBytes = 8 << 10, kWholeBroadcastBytes = 64 << 10;
-constexpr int64_t kSegmentBytes = 2 << 20;  // of all ranks' parts together
+// Of all ranks' parts together. Where ranks share cores each segment costs changes of processes, so there are fewer.
+constexpr int64_t kSegmentBytes = 2 << 20, kLongSegmentBytes = 8 << 20;
 constexpr size_t kSegmentsOpen = 2;
 
 char* at_element(const at::Tensor& x, int64_t element, int64_t item_bytes) {
@@ -72,7 +73,8 @@ void MpiCollective::cut() {
     return;  // everything in one go
   }
   begins_ = begins_of(counts_);
-  segment_elements_ = std::max<int64_t>(1, kSegmentBytes / item_bytes_ / n);
+  const bool long_ones = ranks_.crowded || call_.kind == Kind::kBroadcast;  // which adds nothing up, so no cache matters
+  segment_elements_ = std::max<int64_t>(1, (long_ones ? kLongSegmentBytes : kSegmentBytes) / item_bytes_ / n);
   const int64_t longest = *std::max_element(counts_.begin(), counts_.end());
   num_segments_ = (longest + segment_elements_ - 1) / segment_elements_;
 }

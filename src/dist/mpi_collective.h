@@ -10,7 +10,7 @@
 namespace r1::dist {
 
 /// Memory for what is received and then added up, kept from collective to collective: fresh pages would cost more than the transfer.
-/// Only the thread that owns MPI uses it.
+/// only the thread that drives MPI uses it.
 class MpiScratch {
  public:
   std::vector<char> take(int64_t bytes);
@@ -25,6 +25,7 @@ struct MpiRanks {
   MPI_Comm comm;
   int rank, size;
   int largest_tag;
+  bool crowded;  ///< more ranks than cores
   std::shared_ptr<MpiScratch> scratch;
 };
 

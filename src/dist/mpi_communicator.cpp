@@ -1,8 +1,12 @@
 #include "mpi_communicator.h"
 
 #include <mpi.h>
+#include <sched.h>
+
+#include <chrono>
 
 #include "mpi_collective.h"
+#include "r1/dist/plain_mpi.h"
 #include "r1/util/error.h"
 #include "r1/util/strings.h"
 #include "watched_communicator.h"
@@ -13,7 +17,7 @@ namespace {
 class MpiTransfer final : public Transfer {
  public:
   MpiTransfer(std::shared_ptr<MpiEngine> engine, std::shared_ptr<MpiEngine::Job> job) : engine_(std::move(engine)), job_(std::move(job)) {}
-  void wait() override { job_->wait(*engine_); }
+  void wait() override { engine_->wait(*job_); }
 
  private:
   std::shared_ptr<MpiEngine> engine_;
@@ -45,6 +49,9 @@ class MpiCommunicator final : public WatchedCommunicator {
     return std::make_shared<MpiCommunicator>(session(), engine_, part, name_of_part(name, colour), false);
   }
 
+  const MpiRanks& ranks() const { return ranks_; }
+  MpiEngine& engine() { return *engine_; }
+
  protected:
   std::unique_ptr<Transfer> launch(Call call, int64_t number) override {
     // The kinds are the same ones in the same order.
@@ -66,9 +73,16 @@ class MpiCommunicator final : public WatchedCommunicator {
   bool of_all_;
 };
 
+// Whether the ranks of this machine have to share cores. A rank that is bound to one core was given it by the launcher.
+bool is_crowded(int local_size) {
+  cpu_set_t set;
+  const int cores = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  return cores > 1 && local_size > cores;
+}
+
 }  // namespace
 
-MpiStart::MpiStart(const Launch& launch) : engine_(std::make_shared<MpiEngine>()) {
+MpiStart::MpiStart(const Launch& launch) : engine_(std::make_shared<MpiEngine>(is_crowded(launch.local_size))) {
   engine_->run([this] {
     check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI_Comm_rank");
     check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI_Comm_size");
@@ -111,7 +125,7 @@ std::vector<std::string> MpiStart::all_gather(const std::string& bytes) {
 }
 
 std::shared_ptr<Communicator> mpi_communicator(const MpiStart& start, std::shared_ptr<Session> session, int rank, int size) {
-  MpiRanks ranks{.comm = MPI_COMM_WORLD, .rank = rank, .size = size, .largest_tag = 32767, .scratch = std::make_shared<MpiScratch>()};
+  MpiRanks ranks{.comm = MPI_COMM_WORLD, .rank = rank, .size = size, .largest_tag = 32767, .crowded = start.engine()->crowded(), .scratch = std::make_shared<MpiScratch>()};
   start.engine()->run([&] {
     void* value = nullptr;
     int found = 0;
@@ -120,6 +134,31 @@ std::shared_ptr<Communicator> mpi_communicator(const MpiStart& start, std::share
   });
   ranks.largest_tag -= ranks.largest_tag % 2;  // a number's two tags stay together
   return std::make_shared<MpiCommunicator>(std::move(session), start.engine(), std::move(ranks), "all ranks", true);
+}
+
+std::optional<double> plain_mpi_seconds(Communicator& comm, const std::string& name, const at::Tensor& in, const at::Tensor& out,
+                                        int64_t calls) {
+  auto* mpi = dynamic_cast<MpiCommunicator*>(&comm);
+  if (mpi == nullptr) return {};
+  const MPI_Comm c = mpi->ranks().comm;
+  const int n = mpi->ranks().size;
+  const auto whole = static_cast<int>(in.numel()), part = static_cast<int>(in.numel() / n);
+  float* from = in.data_ptr<float>();
+  float* to = out.defined() ? out.data_ptr<float>() : nullptr;
+  std::function<int()> call;
+  if (name == "all_reduce") call = [&] { return MPI_Allreduce(MPI_IN_PLACE, from, whole, MPI_FLOAT, MPI_SUM, c); };
+  if (name == "broadcast") call = [&] { return MPI_Bcast(from, whole, MPI_FLOAT, 0, c); };
+  if (name == "reduce_scatter") call = [&] { return MPI_Reduce_scatter_block(from, to, part, MPI_FLOAT, MPI_SUM, c); };
+  if (name == "all_gather") call = [&] { return MPI_Allgather(from, whole, MPI_FLOAT, to, whole, MPI_FLOAT, c); };
+  if (name == "all_to_all") call = [&] { return MPI_Alltoall(from, part, MPI_FLOAT, to, part, MPI_FLOAT, c); };
+  TORCH_CHECK(call, "plain_mpi_seconds: no collective '", name, "'");
+  double seconds = 0;
+  mpi->engine().run([&] {
+    const auto start = std::chrono::steady_clock::now();
+    for (int64_t i = 0; i < calls; ++i) check_mpi(call(), name.c_str());
+    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / static_cast<double>(calls);
+  });
+  return seconds;
 }
 
 }  // namespace r1::dist

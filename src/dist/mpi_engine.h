@@ -12,11 +12,12 @@
 
 namespace r1::dist {
 
-/// The one thread that calls MPI (MPI_THREAD_FUNNELED). It carries jobs on in the order in which they came, several at a time.
+/// Carries jobs on over MPI in the order in which they came, several at a time. One thread at a time calls MPI
+/// (MPI_THREAD_SERIALIZED): whoever waits for a job drives all of them himself, without a change of threads; while nobody waits
+/// (communication beside computing) a thread in the background does, which sleeps between two looks, for the core belongs to the
+/// computation.
 ///
-/// Nothing in it blocks, so it can always be stopped: messages are begun and then asked whether they are through. While somebody
-/// waits it asks again and again, giving its core to whoever else can run; while nobody waits (communication beside computing) it
-/// sleeps between two looks, for the core belongs to the computation.
+/// Nothing in it blocks, so it can always be stopped: messages are begun and then asked whether they are through.
 class MpiEngine {
  public:
   /// A collective under way.
@@ -24,10 +25,8 @@ class MpiEngine {
    public:
     virtual ~Job() = default;
     enum class State { kUnchanged, kMoved, kEnded };
-    /// On the MPI thread: begins or goes on. Throws what MPI reports.
+    /// Begins or goes on; never called by two threads at once. Throws what MPI reports.
     virtual State advance() = 0;
-    /// On any thread: returns when it has ended; throws what advance() threw.
-    void wait(MpiEngine& engine);
 
    private:
     friend class MpiEngine;
@@ -35,32 +34,39 @@ class MpiEngine {
     std::exception_ptr error_;
   };
 
-  MpiEngine();   ///< MPI_Init_thread
+  /// MPI_Init_thread. `crowded`: this machine has more ranks than cores, so who waits must not keep a core busy.
+  explicit MpiEngine(bool crowded);
   ~MpiEngine();  ///< MPI_Finalize, which waits for the other ranks; without it after abandon()
   MpiEngine(const MpiEngine&) = delete;
   MpiEngine& operator=(const MpiEngine&) = delete;
 
   void add(std::shared_ptr<Job> job);
-  /// Runs `work` on the MPI thread after all jobs that were added before have ended, and waits for it. It may block.
+  /// Returns when it has ended; throws what advance() threw.
+  void wait(Job& job);
+  /// Calls `work`, which may call MPI and may block, after all jobs that were added before have ended.
   void run(const std::function<void()>& work);
+  bool crowded() const { return crowded_; }
   /// The job has failed: the destructor leaves without a word to the others.
-  void abandon();
+  void abandon() { abandoned_ = true; }
 
  private:
-  void loop();
-  bool take_new();  ///< false: nothing has come
-  bool advance_all();  ///< false: nothing has changed
-  void end(Job& job, std::exception_ptr error);
-  void pause(bool moved);
+  using Clock = std::chrono::steady_clock;
 
-  std::mutex mutex_;
-  std::condition_variable something_new_, something_ended_;
+  bool step();  ///< takes what is new and advances all; false: nothing has changed. With driving_ locked
+  void pause_awaited(Clock::time_point last_move) const;
+  void drive_in_background();
+  void stop_background();
+
+  const bool crowded_;
+  std::mutex driving_;  // held by who calls MPI
+  std::vector<std::shared_ptr<Job>> active_;
+
+  std::mutex queue_;  // of the members below
+  std::condition_variable changed_;
   std::deque<std::shared_ptr<Job>> new_;
-  std::atomic<int> num_new_{0}, num_waiting_{0};
-  std::atomic<bool> stop_{false}, abandoned_{false};
-  std::vector<std::shared_ptr<Job>> active_;  // of the MPI thread alone
-  std::chrono::steady_clock::time_point last_move_;
-  std::thread thread_;
+  std::atomic<int> num_open_{0}, num_new_{0}, num_waiting_{0};
+  std::atomic<bool> stop_{false}, asleep_{false}, abandoned_{false};
+  std::thread background_;
 };
 
 }  // namespace r1::dist

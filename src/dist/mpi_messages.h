@@ -10,7 +10,7 @@ namespace r1::dist {
 /// Throws std::runtime_error "<what>: <MPI's text>" unless `code` is MPI_SUCCESS.
 void check_mpi(int code, const char* what);
 
-/// Sends and receives that were begun together. Only the thread that owns MPI uses it.
+/// Sends and receives that were begun together. only the thread that drives MPI uses it.
 class Messages {
  public:
   Messages() = default;

@@ -203,9 +203,13 @@ void StatusBoard::set_phase(std::string_view phase) {
 int64_t StatusBoard::begin(int group, const std::string& text) {
   const std::lock_guard lock(mutex_);
   auto& g = groups_[group];
-  size_t ended = 0;
-  for (const auto& e : g.newest) ended += e.status.ended ? 1 : 0;
-  if (ended >= kKeepEnded) g.newest.erase(std::find_if(g.newest.begin(), g.newest.end(), [](const Entry& e) { return e.status.ended; }));
+  for (size_t i = 0; i < g.newest.size() && g.newest.size() >= kKeepEnded;) {  // those that have not ended stay
+    if (g.newest[i].status.ended) {
+      g.newest.erase(g.newest.begin() + static_cast<std::ptrdiff_t>(i));
+      break;
+    }
+    ++i;
+  }
   g.newest.push_back({{.number = ++g.begun, .text = text, .phase = own_.phase, .ended = false, .waits_s = -1}, {}});
   if (group == 0) shared_->first_begun = g.begun;
   show(g, g.newest.back(), "begun");

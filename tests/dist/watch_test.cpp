@@ -55,7 +55,7 @@ TEST(Watch, FindsARankThatIsKilledWhileNobodyWaits) {
 // The ranks run under a shell, so mpirun does not end them, and each says how it ended.
 TEST(Watch, LivingRanksEndWithTheCodeOfALostRank) {
   auto words = mpirun_words(3);
-  words.insert(words.end(), {"sh", "-c", "trap : TERM; " + std::string(R1_RANK_PROGRAM) + " fault killed-computing 1; echo \"code $?\""});
+  words.insert(words.end(), {"sh", "-c", "trap : TERM; " + std::string(R1_RANK_PROGRAM) + " fault killed-computing 1; echo \"code $?\"; sleep 3"});
   const auto result = run_job(words);
   EXPECT_EQ(count(result.out, "code 75"), 2) << result.out << result.err;
   EXPECT_EQ(count(result.out, "code 137"), 1) << result.out;
