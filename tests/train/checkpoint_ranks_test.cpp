@@ -118,6 +118,24 @@ TEST_F(CheckpointRanks, BytesAreDealtEvenly) {
   EXPECT_LT(*most - *least, static_cast<uintmax_t>(kLargest / 8));  // of 82 KB each
 }
 
+TEST_F(CheckpointRanks, EmptySharesLeaveNoEntry) {
+  run_ranks(3, [&](const Ranks& ranks) {
+    auto contents = ranks_contents(1, ranks->rank(), {0, 1, 0});
+    if (ranks->rank() == 2) contents.groups[1].slices = {{"a.exp_avg", {5, 7}, 12, torch::zeros({0})}};  // begins anywhere
+    save_checkpoint(dir(), contents, {}, *ranks);
+  });
+  const CheckpointReader reader(dir() / "latest");
+  expect_step(reader, 1);
+  Names entries;
+  for (const auto& name : listing(reader.path())) {
+    if (!name.starts_with("optimizer")) continue;
+    const SafetensorsFile file(reader.path() / name);
+    for (const auto& view : file.tensors()) entries.push_back(view.name);
+  }
+  std::sort(entries.begin(), entries.end());
+  EXPECT_EQ(entries, (Names{"a.exp_avg", "b.exp_avg", "c.exp_avg", "empty.exp_avg", "scalar.exp_avg", "step"}));
+}
+
 // Experts dealt over ranks and held by two of them each: one of the two writes.
 TEST_F(CheckpointRanks, SlicesThatSeveralHoldAreWrittenOnce) {
   run_ranks(4, [&](const Ranks& ranks) {
