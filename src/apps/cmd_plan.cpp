@@ -21,8 +21,7 @@ void add_plan_command(CLI::App& app, Action& action) {
   command
       ->add_option("--simulate", options->simulate,
                    "ranks=N: simulate the run on so many devices instead; with commas also pipeline=, expert=, sampler=, gpus_per_node=, nodes_per_token=")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+      ->allow_extra_args(false);
   set_examples(*command,
                "  r1 plan configs/tiny/r1.yaml                                        on this machine\n"
                "  r1 plan configs/r1/r1_zero.yaml                                     R1-Zero's 101K H800 hours\n"

@@ -22,19 +22,16 @@ Machine machine_of(const RunConfig& config, const std::filesystem::path& given, 
   return machine;
 }
 
-// The first power of two of ranks on which some layout fits; 0: none up to 65,536.
-int64_t ranks_that_fit(const StageInputs& in, SimulateOptions options) {
+// What would train the stage: other factors of these ranks, or the first power of two times as many.
+std::string what_would_fit(const StageInputs& in, SimulateOptions options) {
+  const bool given = options.pipeline > 0 || options.expert > 0;
   options.pipeline = options.expert = 0;
-  for (options.ranks *= 2; options.ranks <= 65536; options.ranks *= 2) {
-    if (try_layouts(in, options).front().refused.empty()) return options.ranks;
+  for (const int64_t ranks = options.ranks; options.ranks <= 65536; options.ranks *= 2) {
+    if (!given && options.ranks == ranks) continue;
+    const auto best = try_layouts(in, options).front();
+    if (best.refused.empty()) return cat("ranks=", options.ranks, ",pipeline=", best.layout.pipeline, ",expert=", best.layout.expert, " would.");
   }
-  return 0;
-}
-
-std::string refusals(const std::vector<TriedLayout>& tried) {
-  std::vector<std::string> lines;
-  for (const auto& t : tried) lines.push_back(cat(t.layout.pipeline, t.layout.pipeline == 1 ? " stage" : " stages", " x ", t.layout.expert, " expert ranks: ", t.refused));
-  return join(lines, "\n  ");
+  return "None does with up to 65,536 ranks; smaller micro_batch_tokens or activation_checkpointing=true may help.";
 }
 
 }  // namespace
@@ -55,9 +52,7 @@ std::string simulate(const RunConfig& config, const std::filesystem::path& hardw
     if (chosen.expert == 0) chosen.expert = entry.plan.expert;
     const auto settled = try_layouts(*inputs, chosen);
     if (!settled.front().refused.empty()) {
-      const int64_t more = ranks_that_fit(*inputs, options);
-      throw Error(cat("stage '", entry.name, "': no layout of ", options.ranks, " ranks can train it:\n  ", refusals(settled), "\n  ",
-                      more > 0 ? cat("Some layout fits with ranks=", more, ".") : "None fits with up to 65,536 ranks: smaller micro_batch_tokens or activation_checkpointing=true may help."));
+      throw Error(cat("stage '", entry.name, "': no such layout of ", options.ranks, " ranks can train it:\n  ", join(refusals_of(settled, 8), "\n  "), "\n  ", what_would_fit(*inputs, chosen)));
     }
     inputs->layout = settled.front().layout;
     if (inputs->rl) inputs->sampler = fewest_for_sampling(*inputs, options);

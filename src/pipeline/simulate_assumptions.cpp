@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "r1/util/strings.h"
 #include "simulate_stage.h"
 
 namespace r1::pipeline {
@@ -38,6 +39,27 @@ std::vector<Assumption> assumptions_of(const StageInputs& in) {
   });
   add("longest completion of a rollout", "assumed: the limit", [](StageInputs& i, double x) {
     for (auto& p : i.pieces) p.longest *= x;
+  });
+  return out;
+}
+
+std::vector<Alternative> alternatives_of(const StageInputs& in) {
+  std::vector<Alternative> out;
+  const auto add = [&](std::string text, std::function<void(StageInputs&)> change) { out.push_back({std::move(text), std::move(change)}); };
+  if (in.machine.fp8()) add("products and dispatch in bfloat16", [](StageInputs& i) { i.machine.cluster.fp8_flops = 0; });
+  if (in.layout->pipeline > 1 && in.layout->pipeline % 2 == 0) add("1F1B in place of DualPipe", [](StageInputs& i) { i.dual = false; });
+  if (in.layout->nodes_limit > 0 && in.layout->expert > in.layout->gpus_per_node) {
+    add("a token's experts on any node", [](StageInputs& i) { i.layout->nodes_limit = 0; });
+  }
+  if (!in.rl) return out;
+  for (const double times : {0.5, 2.0, 4.0}) {
+    const double ranks = in.sampler->ranks * times;
+    if (ranks < 2 || ranks > in.model.experts || ranks > static_cast<double>(in.layout->ranks)) continue;
+    add(cat("sampling in groups of ", ranks, " ranks"), [ranks](StageInputs& i) { i.sampler->ranks = ranks; });
+  }
+  if (in.tokens_per_decode_step > 1 && in.model.mtp_layers > 0) add("no drafts: one token a decoding step", [](StageInputs& i) { i.tokens_per_decode_step = 1; });
+  add("the longest completion as an exponential distribution has it", [](StageInputs& i) {
+    for (auto& p : i.pieces) p.longest = CompletionLengths(p.completion, p.limit).longest_of(i.prompts * i.group * i.steps_per_rollout);
   });
   return out;
 }

@@ -21,7 +21,7 @@ struct ChunkTime {
   double backward = 0;  ///< gradients of the inputs, and what is computed again for them
   double weight = 0;    ///< gradients of the weights
   double exchange_forward = 0, exchange_backward = 0;  ///< all_to_all there and back
-  LinkBytes bytes;      ///< of both
+  LinkBytes bytes = {}; ///< of both
 
   ChunkTime& operator+=(const ChunkTime& other);
   ChunkTime operator*(double times) const;

@@ -46,7 +46,8 @@ std::vector<TriedLayout> try_layouts(const StageInputs& in, const SimulateOption
   std::vector<TriedLayout> out;
   for (const int64_t stages : powers_of_two(options.pipeline, std::min(options.ranks, layers))) {
     for (const int64_t expert : powers_of_two(options.expert, std::max<int64_t>(1, std::min(options.ranks / stages, experts)))) {
-      TriedLayout tried{{options.ranks, stages, expert, node, 0}, 0, ""};
+      TriedLayout tried;
+      tried.layout = {options.ranks, stages, expert, node, 0};
       tried.layout.nodes_limit = options.nodes_per_token > 0 ? static_cast<double>(options.nodes_per_token) : nodes_limit_of(in.model.config, expert, node);
       tried.refused = why_not(tried.layout, in.model);
       if (tried.refused.empty()) {
@@ -54,6 +55,7 @@ std::vector<TriedLayout> try_layouts(const StageInputs& in, const SimulateOption
           double smallest = 0;
           const auto step = best_step(in.machine, in.model, tried.layout, work_of(in, piece), &smallest);
           if (!step) {
+            tried.needs_bytes = smallest;
             tried.refused = cat("needs ", human_bytes(smallest), " on a rank that has ", human_bytes(in.machine.hardware.memory_bytes));
             break;
           }
@@ -67,6 +69,20 @@ std::vector<TriedLayout> try_layouts(const StageInputs& in, const SimulateOption
     if (a.refused.empty() != b.refused.empty()) return a.refused.empty();
     return a.refused.empty() && a.seconds < b.seconds;
   });
+  return out;
+}
+
+std::vector<std::string> refusals_of(const std::vector<TriedLayout>& tried, size_t most) {
+  std::vector<std::string> out, reasons;
+  for (const auto& t : tried) {
+    if (t.refused.empty() || std::find(reasons.begin(), reasons.end(), t.refused) != reasons.end()) continue;
+    const bool smallest = t.needs_bytes == 0 || std::none_of(tried.begin(), tried.end(), [&](const TriedLayout& o) {
+      return o.layout.pipeline == t.layout.pipeline && o.needs_bytes > 0 && o.needs_bytes < t.needs_bytes;
+    });
+    if (!smallest || out.size() == most) continue;
+    reasons.push_back(t.refused);
+    out.push_back(cat(t.layout.pipeline, t.layout.pipeline == 1 ? " stage" : " stages", " x ", t.layout.expert, t.layout.expert == 1 ? " expert rank: " : " expert ranks: ", t.refused));
+  }
   return out;
 }
 

@@ -55,7 +55,7 @@ void add_training(const TrainingStep& step, double steps, Sums& sums) {
   sums.time("forward", steps * p.forward);
   sums.time("backward, inputs", steps * p.backward);
   sums.time("backward, weights", steps * p.weight);
-  sums.time("products beside all_to_all", steps * p.shared_device);
+  sums.time("slower beside all_to_all", steps * p.shared_device);
   sums.time("all_to_all exposed", steps * p.exchange_exposed);
   sums.time("pipeline bubble", steps * p.bubble);
   sums.time("gradient reduce exposed", steps * step.reduce_s);
@@ -74,6 +74,7 @@ StepWork work_of(const StageInputs& in, const StagePiece& piece) {
   w.micro_batch_tokens = in.micro_batch_tokens;
   w.mtp = in.mtp;
   w.checkpointing = in.checkpointing;
+  w.dual = in.dual;
   if (!in.rl) {
     w.tokens = in.texts * in.text_tokens;
     w.pairs = w.tokens * (in.text_tokens + 1) / 2;

@@ -25,7 +25,7 @@ struct StageInputs {
   double texts = 0, text_tokens = 0;              ///< of a step; text stages
   double prompts = 0, group = 0, prompt_tokens = 0;  ///< of a step; GRPO
   double steps_per_rollout = 1, tokens_per_decode_step = 1, at_once = 0;
-  bool reference = false, mtp = false, checkpointing = false;
+  bool reference = false, mtp = false, checkpointing = false, dual = true;
   double micro_batch_tokens = 0;
   std::optional<Layout> layout;                   ///< while training, when it is settled
   std::optional<SamplerLayout> sampler;
@@ -56,11 +56,15 @@ std::optional<StageResult> simulate_stage(const StageInputs& inputs, std::string
 struct TriedLayout {
   Layout layout;
   double seconds = 0;       ///< of the stage's training, 0 when it is refused
+  double needs_bytes = 0;   ///< when memory is the reason
   std::string refused;
 };
 
 /// Every layout of powers of two, or those that `options` leaves open, fastest first and refused ones last.
 std::vector<TriedLayout> try_layouts(const StageInputs& inputs, const SimulateOptions& options);
+/// Of what was refused a line each: for a number of stages whose layouts are all too large the one that comes nearest, and each other
+/// reason once.
+std::vector<std::string> refusals_of(const std::vector<TriedLayout>& tried, size_t most);
 /// The fewest ranks, whole nodes where there are several, that hold the weights and the cache while sampling. Throws Error when none do.
 SamplerLayout fewest_for_sampling(const StageInputs& inputs, const SimulateOptions& options);
 
@@ -70,5 +74,12 @@ struct Assumption {
   std::function<void(StageInputs&, double)> scale;
 };
 std::vector<Assumption> assumptions_of(const StageInputs& inputs);
+
+/// What the run would be without one of the things that make it fast, or with another choice.
+struct Alternative {
+  std::string text;
+  std::function<void(StageInputs&)> change;
+};
+std::vector<Alternative> alternatives_of(const StageInputs& inputs);
 
 }  // namespace r1::pipeline

@@ -1,7 +1,8 @@
 #include "simulate_text.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
-#include <map>
 
 #include "r1/util/strings.h"
 
@@ -50,17 +51,8 @@ std::string tried_lines(const std::vector<TriedLayout>& tried) {
     if (!t.refused.empty() || shown == 5) break;
     out += cat(shown++ == 0 ? "  tried    " : "           ", t.layout.text(), print(": training %.2f times the fastest", best > 0 ? t.seconds / best : 1.0), "\n");
   }
-  shown = 0;
-  int left = 0;
-  for (const auto& t : tried) {
-    if (t.refused.empty()) continue;
-    if (shown == 6) {
-      ++left;
-      continue;
-    }
-    out += cat(shown++ == 0 ? "  refused  " : "           ", t.layout.pipeline, t.layout.pipeline == 1 ? " stage" : " stages", " x ", t.layout.expert, " expert ranks: ", t.refused, "\n");
-  }
-  if (left > 0) out += cat("           and ", left, " more\n");
+  const auto refused = refusals_of(tried, 8);
+  for (size_t i = 0; i < refused.size(); ++i) out += cat(i == 0 ? "  refused  " : "           ", refused[i], "\n");
   return out;
 }
 
@@ -133,11 +125,31 @@ std::string sensitivity_lines(const StageInputs& in, const StageResult& r) {
   return out;
 }
 
+std::string alternative_lines(const StageInputs& in, const StageResult& r) {
+  const double hours = r.device_hours(in.layout->ranks);
+  std::string out = print("\n  %-60s %12s\n", "otherwise", "GPU hours");
+  for (const auto& other : alternatives_of(in)) {
+    auto inputs = in;
+    other.change(inputs);
+    const auto result = simulate_stage(inputs);
+    if (!result) {
+      out += print("  %-60s %12s\n", other.text.c_str(), "does not fit");
+      continue;
+    }
+    const double changed = result->device_hours(in.layout->ranks), share = 100 * (changed / hours - 1);
+    if (std::abs(share) < 0.05) continue;
+    double sampling = 0;
+    for (const auto& [name, bytes] : result->sampler_memory) sampling += bytes;
+    out += print("  %-60s %11.1fK %+8.1f%%%s\n", other.text.c_str(), changed / 1e3, share, sampling > in.machine.hardware.memory_bytes ? print("   but needs %s a rank", human_bytes(sampling).c_str()).c_str() : "");
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string stage_text(const StageEntry& entry, const StageInputs& in, const StageResult& r, const std::vector<TriedLayout>& tried) {
   std::string out = cat("stage    ", entry.name, " (", entry.kind, "), ", r.steps, " steps", in.rl ? cat(", ", r.steps / in.steps_per_rollout, " rollouts of ", in.prompts * in.steps_per_rollout * in.group, " completions") : "", "\n");
-  out += layout_lines(in, r) + tried_lines(tried) + phase_lines(in, r) + link_lines(r) + chunk_line(r) + rollout_line(in, r) + result_lines(entry, in, r) + sensitivity_lines(in, r);
+  out += layout_lines(in, r) + tried_lines(tried) + phase_lines(in, r) + link_lines(r) + chunk_line(r) + rollout_line(in, r) + result_lines(entry, in, r) + sensitivity_lines(in, r) + alternative_lines(in, r);
   return out;
 }
 

@@ -65,7 +65,7 @@ TrainingStep training_step(const Machine& machine, const ModelParts& m, const La
     step.pipeline = run_pipeline(machine, stages, step.micro_batches, send_s(batch), false);
     step.micro_batch_tokens = batch.tokens;
   }
-  if (const int64_t even = step.micro_batches + step.micro_batches % 2; can_run_dual(layout.pipeline, even)) {
+  if (const int64_t even = step.micro_batches + step.micro_batches % 2; work.dual && can_run_dual(layout.pipeline, even)) {
     const auto [batch, stages] = at(even, true);
     const auto other = run_pipeline(machine, stages, even, send_s(batch), true);
     if (other.seconds <= step.pipeline.seconds) {

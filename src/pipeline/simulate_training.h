@@ -15,6 +15,7 @@ struct StepWork {
   double micro_batch_tokens = 0;  ///< at most so many at a time, but one sequence at least
   bool mtp = false;         ///< the module for multi-token prediction learns too
   bool checkpointing = false;
+  bool dual = true;         ///< DualPipe is allowed
 };
 
 /// One optimizer step on one layout.
