@@ -66,7 +66,7 @@ std::optional<StageInputs> stage_inputs(const StageEntry& entry, const Lengths& 
   in.prompt_tokens = lengths.prompt;
   in.steps_per_rollout = static_cast<double>(std::min(grpo->steps, grpo->steps_per_rollout));
   in.tokens_per_decode_step = entry.plan.tokens_per_decode_step;
-  in.at_once = static_cast<double>(grpo->engine.max_batch);
+  in.max_batch = static_cast<double>(grpo->engine.max_batch);
   in.reference = grpo->loss.kl_coef > 0;
   in.pieces = pieces_of(entry, *grpo, lengths);
   return in;

@@ -31,7 +31,7 @@ double sum_of(const std::vector<std::pair<std::string, double>>& items) {
 double sampling_bytes(const StageInputs& in, const SamplerLayout& layout, int64_t ranks) {
   double most = 0;
   for (const auto& piece : in.pieces) {
-    const auto time = simulate_rollout(in.machine, in.model, layout, static_cast<double>(ranks) / layout.ranks, rollout_work(in, piece),
+    const auto time = simulate_rollout(in.machine, in.model, layout, static_cast<double>(ranks) / layout.ranks, rollout_work(in, piece, layout),
                                        CompletionLengths(piece.completion, piece.limit));
     most = std::max(most, sum_of(sampler_memory(in.machine, in.model, layout, time.cached_tokens)));
   }

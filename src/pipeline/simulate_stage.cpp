@@ -91,14 +91,14 @@ StepWork work_of(const StageInputs& in, const StagePiece& piece) {
   return w;
 }
 
-RolloutWork rollout_work(const StageInputs& in, const StagePiece& piece) {
+RolloutWork rollout_work(const StageInputs& in, const StagePiece& piece, const SamplerLayout& sampler) {
   RolloutWork w;
   w.prompts = in.prompts * in.steps_per_rollout;
   w.completions = w.prompts * in.group;
   w.prompt_tokens = in.prompt_tokens;
   w.longest = piece.longest;
   w.tokens_per_decode_step = in.model.mtp_layers > 0 ? in.tokens_per_decode_step : 1;
-  w.at_once = in.at_once;
+  w.at_once = std::max(1.0, in.max_batch / sampler.ranks);
   return w;
 }
 
@@ -119,7 +119,7 @@ std::optional<StageResult> simulate_stage(const StageInputs& in, std::string* wh
     std::optional<RolloutTime> rollout;
     if (in.rl) {
       const double rollouts = piece.steps / in.steps_per_rollout, replicas = static_cast<double>(in.layout->ranks) / in.sampler->ranks;
-      rollout = simulate_rollout(in.machine, in.model, *in.sampler, replicas, rollout_work(in, piece), CompletionLengths(piece.completion, piece.limit));
+      rollout = simulate_rollout(in.machine, in.model, *in.sampler, replicas, rollout_work(in, piece, *in.sampler), CompletionLengths(piece.completion, piece.limit));
       const LinkBytes to_samplers{0, sampler_memory(in.machine, in.model, *in.sampler, 0).front().second};
       sums.time("weights to the samplers", rollouts * in.machine.seconds(to_samplers));
       sums.time("rollout: prefill", rollouts * rollout->prefill_s);

@@ -24,7 +24,8 @@ struct StageInputs {
   std::vector<StagePiece> pieces;
   double texts = 0, text_tokens = 0;              ///< of a step; text stages
   double prompts = 0, group = 0, prompt_tokens = 0;  ///< of a step; GRPO
-  double steps_per_rollout = 1, tokens_per_decode_step = 1, at_once = 0;
+  double steps_per_rollout = 1, tokens_per_decode_step = 1;
+  double max_batch = 0;                           ///< sequences that a group of samplers decodes together
   bool reference = false, mtp = false, checkpointing = false, dual = true;
   double micro_batch_tokens = 0;
   std::optional<Layout> layout;                   ///< while training, when it is settled
@@ -47,7 +48,7 @@ std::optional<StageInputs> stage_inputs(const StageEntry& entry, const Lengths& 
 
 /// One step's training and one rollout of a piece.
 StepWork work_of(const StageInputs& inputs, const StagePiece& piece);
-RolloutWork rollout_work(const StageInputs& inputs, const StagePiece& piece);
+RolloutWork rollout_work(const StageInputs& inputs, const StagePiece& piece, const SamplerLayout& sampler);
 
 /// The stage on its settled layouts; none when a piece does not fit in memory, with the reason in `why`.
 std::optional<StageResult> simulate_stage(const StageInputs& inputs, std::string* why = nullptr);
