@@ -17,8 +17,8 @@ using std::chrono::microseconds;
 // Who waits asks without a pause for so long after the last change of anything, then sleeps between two looks. On a loaded machine a
 // sleep may cost milliseconds, a whole slice of somebody else. With more ranks than cores the rank waited for may need this core, so
 // it is offered at each look.
-constexpr auto kKeepAsking = microseconds(2000);
-constexpr auto kSleepAwaited = microseconds(20), kSleepLong = microseconds(200), kLong = microseconds(20'000);
+constexpr auto kKeepAsking = microseconds(10'000);
+constexpr auto kSleepAwaited = microseconds(20), kSleepLong = microseconds(200), kLong = microseconds(100'000);
 // Of the background thread: between two looks at jobs; before it looks whether a single one has been left alone; without any before
 // it waits to be woken.
 constexpr auto kSleepBeside = microseconds(50), kSleepBetween = microseconds(10'000), kStayAwake = microseconds(50'000);

@@ -8,6 +8,7 @@
 #include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <unistd.h>
 
 #include <cerrno>
@@ -171,6 +172,8 @@ std::vector<std::string> Store::get(const std::vector<std::string>& keys) {
 }
 
 int64_t Store::add(const std::string& key, int64_t amount) { return store_->add(key, amount); }
+
+void Store::set_prefix(const std::string& prefix) { store_ = c10::make_intrusive<c10d::PrefixStore>(prefix, store_); }
 
 ProcessName ProcessName::own() {
   ProcessName name;

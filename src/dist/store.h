@@ -30,6 +30,7 @@ class Store {
   /// All keys must have been set; waits for those that have not.
   std::vector<std::string> get(const std::vector<std::string>& keys);
   int64_t add(const std::string& key, int64_t amount);
+  void set_prefix(const std::string& prefix);  ///< of all keys from now on
   const c10::intrusive_ptr<c10d::Store>& torch_store() const { return store_; }
 
  private:

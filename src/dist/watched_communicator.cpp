@@ -46,25 +46,26 @@ std::string describe(const char* kind, const at::Tensor& x, bool same_everywhere
 /// The backend's transfer, with the board told about it.
 class WatchedTransfer final : public Transfer {
  public:
-  WatchedTransfer(std::shared_ptr<Session> session, int group, int64_t number, std::unique_ptr<Transfer> transfer)
-      : session_(std::move(session)), group_(group), number_(number), transfer_(std::move(transfer)) {}
+  WatchedTransfer(std::shared_ptr<Session> session, int group, int64_t number, bool ends_by_itself, std::unique_ptr<Transfer> transfer)
+      : session_(std::move(session)), group_(group), number_(number), ends_by_itself_(ends_by_itself), transfer_(std::move(transfer)) {}
 
   void wait() override {
     auto& board = StatusBoard::of_process();
-    board.wait(group_, number_);
+    if (!ends_by_itself_) board.wait(group_, number_);
     try {
       transfer_->wait();
     } catch (const std::exception& error) {
       session_->explain_failure();  // a lost peer is the likely reason, and the watch says it better
       throw Error(cat("a collective failed: ", error.what()));
     }
-    board.end(group_, number_);
+    if (!ends_by_itself_) board.end(group_, number_);
   }
 
  private:
   std::shared_ptr<Session> session_;
   int group_;
   int64_t number_;
+  bool ends_by_itself_;
   std::unique_ptr<Transfer> transfer_;
 };
 
@@ -85,7 +86,7 @@ std::unique_ptr<Transfer> WatchedCommunicator::begin(Call call) {
                              call.kind != Call::Kind::kAllToAll, call.op, call.kind == Call::Kind::kBroadcast ? call.root : -1, call.what);
   const std::lock_guard lock(order_);
   const auto number = StatusBoard::of_process().begin(group_, text);
-  return std::make_unique<WatchedTransfer>(session_, group_, number, launch(std::move(call), number));
+  return std::make_unique<WatchedTransfer>(session_, group_, number, ends_by_itself(), launch(std::move(call), number));
 }
 
 void WatchedCommunicator::as_collective(const std::string& text, const std::function<void()>& work) {

@@ -19,6 +19,10 @@ class WatchedCommunicator : public Communicator {
   std::unique_ptr<Transfer> begin(Call call) final;
   /// Hands the call to the backend. `number`, from 1, is the same on every rank.
   virtual std::unique_ptr<Transfer> launch(Call call, int64_t number) = 0;
+  /// Whether the backend itself tells the board when a collective is being waited for, and when it has ended: on a GPU wait() returns
+  /// long before.
+  virtual bool ends_by_itself() const { return false; }
+  int group() const { return group_; }
   /// Runs something that waits for the other ranks as a collective of its own number and name.
   void as_collective(const std::string& text, const std::function<void()>& work);
   /// A name for the ranks of one colour: "experts 3"; "experts 3 #2" at the second split of that name.
