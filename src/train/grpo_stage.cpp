@@ -213,6 +213,7 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
     kLoss, kEntropy, kMtpLoss, kBalance, kRoutes, kRoutesDiffering, kPolicyLoss, kKl, kClipLow, kClipHigh, kRatioMax, kErrorMax, kTokens,
     kNumFigures
   };
+  if (step_ == 0) warn_of_idle_ranks(context_, static_cast<int64_t>(packs.size()));
   StepFigures figures(static_cast<int64_t>(packs.size()), kNumFigures, device);
   auto& ranks = *context_.sharing.ranks;
   ranks.set_phase("backward");

@@ -4,6 +4,7 @@
 
 #include "r1/util/error.h"
 #include "r1/util/file.h"
+#include "r1/util/log.h"
 #include "r1/util/strings.h"
 
 namespace r1::train {
@@ -28,6 +29,13 @@ void fail_not_finite(const StageContext& context, int64_t step, const std::strin
                   " is not finite. The update was not applied and the last checkpoint stays.\n  The batch is in ",
                   file.string(), ". Lower schedule.lr or optimizer.max_grad_norm, then `r1 resume ",
                   context.run_dir.string(), "`."));
+}
+
+void warn_of_idle_ranks(const StageContext& context, int64_t micro_batches) {
+  const int ranks = context.sharing.ranks->size();
+  if (micro_batches >= ranks) return;
+  log_warning(cat("stage '", context.stage, "': an update is ", micro_batches, micro_batches == 1 ? " micro-batch" : " micro-batches", " for ", ranks,
+                  " ranks: some compute nothing. A smaller micro_batch_tokens makes more of them."));
 }
 
 NamedTensors trainable_parameters(const model::Transformer& model, Part part) {

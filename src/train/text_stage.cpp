@@ -83,6 +83,7 @@ Metrics TextStage::advance() {
   const double mtp_targets = static_cast<double>(std::max<int64_t>(1, count_mtp_targets(trees)));
   const auto packs = pack_micro_batches(trees, config_.update.micro_batch_tokens);
   enum { kLoss, kMtpLoss, kBalance, kNumFigures };
+  if (step_ == 0) warn_of_idle_ranks(context_, static_cast<int64_t>(packs.size()));
   StepFigures figures(static_cast<int64_t>(packs.size()), kNumFigures, context_.model->device());
   auto& ranks = *context_.sharing.ranks;
   ranks.set_phase("backward");

@@ -72,6 +72,9 @@ class Stage {
 [[noreturn]] void fail_not_finite(const StageContext& context, int64_t step, const std::string& what,
                                   const nlohmann::json& batch);
 
+/// Warns when an update has fewer micro-batches than there are ranks, so that some have nothing to compute.
+void warn_of_idle_ranks(const StageContext& context, int64_t micro_batches);
+
 /// The model's parameters as an optimizer takes them: the trunk's, those of the MTP module, or both.
 enum class Part { kTrunk, kMtp, kAll };
 NamedTensors trainable_parameters(const model::Transformer& model, Part part = Part::kTrunk);
