@@ -243,6 +243,24 @@ def preemption(args, run_dir, log, ranks, random_, expected):
     return time.monotonic() - start, "exit code 143; checkpoint of the running step"
 
 
+def restart(args, run_dir, log, ranks, random_, expected):
+    """A rank is killed and nobody resumes by hand: --max-restarts does."""
+    launch = " ".join([args.mpirun] + (["--allow-run-as-root"] if os.geteuid() == 0 else []) + ["--oversubscribe", "-n", str(ranks)])
+    job = Job.__new__(Job)
+    job.log = log
+    with open(log, "wb") as out:
+        job.process = subprocess.Popen([args.r1, "run", args.config, f"run_dir={run_dir}", "--launch", launch, "--max-restarts", "2"],
+                                       stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True)
+    state = catch(job, run_dir, random_.randrange(ranks), in_phase("backward"), random_.randrange(2, 6))
+    start = time.monotonic()
+    os.kill(state["pid"], signal.SIGKILL)
+    code = job.wait(240)
+    require(code == 0, f"exit code {code}: {job.text()[-1500:]}")
+    require("restart 1 of 2" in job.text(), "no restart was said: " + job.text()[-800:])
+    require(weights(run_dir) == expected, "other weights than the undisturbed run's")
+    return time.monotonic() - start, [line for line in job.text().splitlines() if "restart 1 of 2" in line][0][-110:]
+
+
 FAULTS = {
     "kill_rollout": lambda *a: lose_rank(*a, in_phase("rollout"), signal.SIGKILL),
     "kill_reward": lambda *a: lose_rank(*a, in_phase("reward"), signal.SIGKILL),
@@ -251,6 +269,7 @@ FAULTS = {
     "kill_checkpoint": lambda *a: lose_rank(*a, in_phase("checkpoint"), signal.SIGKILL),
     "stop": lambda *a: lose_rank(*a, in_phase("backward"), signal.SIGSTOP),
     "sigterm": preemption,
+    "restart": restart,
     "full_disk": full_disk,
     "corrupted_shard": corrupted_shard,
     "two_jobs": two_jobs,

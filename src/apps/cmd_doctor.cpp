@@ -4,10 +4,12 @@
 #include "command_line.h"
 #include "commands.h"
 #include "doctor_probes.h"
+#include "doctor_ranks.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/parallel.h"
 #include "machine.h"
 #include "output.h"
+#include "r1/dist/launch.h"
 #include "r1/ops/devices.h"
 #include "r1/reward/sandbox.h"
 #include "r1/util/error.h"
@@ -37,7 +39,21 @@ std::string sandbox_here() {
   }
 }
 
+// Under a launcher: what the ranks are to each other. Whether all is well; every rank gets the same answer.
+bool doctor_of_ranks() {
+  const auto launch = dist::read_launch();
+  const auto ranks = dist::connect(launch, {}, !ops::gpus().empty());
+  bool well = true;
+  for (const auto& finding : examine_ranks(*ranks)) {
+    if (ranks->is_first()) line(finding.name, finding.found);
+    well = well && finding.passed;
+  }
+  return well;
+}
+
 int doctor() {
+  const auto launch = dist::read_launch();
+  if (launch.rank > 0) return doctor_of_ranks() ? 0 : 1;
   const Machine m = describe_machine();
   line("program", version_line());
   line("CPU", cat(m.cpu, ", ", m.cores, " cores, ", kernels::num_threads(), " threads used, kernels for ",
@@ -61,10 +77,12 @@ int doctor() {
   }
   line("speed", cat(rounded(gemm_gflops()), " GFLOP/s float32 product of 1024^3, ",
                     rounded(copy_gigabytes_per_s()), " GB/s copy (read + write)"));
+  const bool together = launch.world_size == 1 || doctor_of_ranks();
   line("verdict",
-       exact ? "ready: texts and log-probabilities do not depend on the batch"
+       !together ? "NOT ready for these ranks, see above"
+       : exact ? "ready: texts and log-probabilities do not depend on the batch"
              : "NOT exact: sampler and trainer would disagree; report this machine's CPU and compiler");
-  return exact ? 0 : 1;
+  return exact && together ? 0 : 1;
 }
 
 }  // namespace
@@ -72,7 +90,9 @@ int doctor() {
 void add_doctor_command(CLI::App& app, Action& action) {
   auto* command =
       app.add_subcommand("doctor", "is this machine ready? versions, memory, exactness, speed; takes 3 s");
-  set_examples(*command, "  r1 doctor\n");
+  set_examples(*command,
+               "  r1 doctor\n"
+               "  mpirun -n 4 --hostfile hosts r1 doctor     also: versions, links, clocks and the shared folder of all ranks\n");
   command->callback([&action] { action = doctor; });
 }
 

@@ -2,7 +2,10 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <functional>
+
 #include "doctor_probes.h"
+#include "doctor_ranks.h"
 #include "process.h"
 #include "util/temp_folder.h"
 
@@ -31,6 +34,24 @@ TEST(Doctor, FindsAProductThatDependsOnItsBatch) {
   const Probe probe = probe_product_rows(depends);
   EXPECT_FALSE(probe.passed);
   EXPECT_HOLDS(probe.found, "64 of 64 rows differ alone");
+}
+
+TEST(Doctor, SaysWhichRankDiffersAndHow) {
+  const std::vector<RankReport> well{{"a", "r1 1", "mark", 100.0, 5e9}, {"a", "r1 1", "mark", 100.001, 4e9}, {"b", "r1 1", "mark", 100.4, 6e9}};
+  for (const auto& finding : judge_ranks(well, "mark", "/shared")) EXPECT_TRUE(finding.passed) << finding.found;
+  EXPECT_HOLDS(judge_ranks(well, "mark", "/shared")[0].found, "3 on 2 machines: a (2), b (1)");
+  const auto fault = [&](const std::function<void(RankReport&)>& break_it) {
+    auto reports = well;
+    break_it(reports[2]);
+    std::string said;
+    for (const auto& finding : judge_ranks(reports, "mark", "/shared")) {
+      if (!finding.passed) said += finding.name + ": " + finding.found;
+    }
+    return said;
+  };
+  EXPECT_HOLDS(fault([](RankReport& r) { r.version = "r1 2"; }), "versions: FAILED: rank 0 runs r1 1; rank 2 on b: r1 2");
+  EXPECT_HOLDS(fault([](RankReport& r) { r.folder_seen = ""; }), "shared folder: FAILED: rank 2 on b does not see");
+  EXPECT_HOLDS(fault([](RankReport& r) { r.clock_s = 103; }), "clocks: FAILED: within 3 s");
 }
 
 TEST(Doctor, FindsAModelThatIsNotFinite) {
