@@ -31,9 +31,11 @@ std::vector<Assumption> assumptions_of(const StageInputs& in) {
     i.machine.cluster.dispatch_s *= x;
     i.machine.cluster.combine_s *= x;
   });
-  add("time of launches and small kernels of a layer in decoding", "assumed", [](StageInputs& i, double x) { i.machine.hardware.decode_layer_s *= x; });
+  add("time of launches and small kernels of a layer in decoding", "assumed",
+      [](StageInputs& i, double x) { i.machine.hardware.decode_layer_s *= x; });
   add("attention in decoding", "published: FlashMLA", share(&Cluster::decode_attention_share));
-  add("tokens that a decoding step gives", "published: arXiv:2412.19437v2, 5.4.3", [](StageInputs& i, double x) { i.tokens_per_decode_step *= x; });
+  add("tokens that a decoding step gives", "published: arXiv:2412.19437v2, 5.4.3",
+      [](StageInputs& i, double x) { i.tokens_per_decode_step *= x; });
   add("mean completion", "assumed: read off a figure", [](StageInputs& i, double x) {
     for (auto& p : i.pieces) p.completion = std::min(p.completion * x, p.limit);
   });
@@ -57,7 +59,8 @@ std::vector<Alternative> alternatives_of(const StageInputs& in) {
     if (ranks < 2 || ranks > in.model.experts || ranks > static_cast<double>(in.layout->ranks)) continue;
     add(cat("sampling in groups of ", ranks, " ranks"), [ranks](StageInputs& i) { i.sampler->ranks = ranks; });
   }
-  if (in.tokens_per_decode_step > 1 && in.model.mtp_layers > 0) add("no drafts: one token a decoding step", [](StageInputs& i) { i.tokens_per_decode_step = 1; });
+  if (in.tokens_per_decode_step > 1 && in.model.mtp_layers > 0)
+    add("no drafts: one token a decoding step", [](StageInputs& i) { i.tokens_per_decode_step = 1; });
   add("the longest completion as an exponential distribution has it", [](StageInputs& i) {
     for (auto& p : i.pieces) p.longest = CompletionLengths(p.completion, p.limit).longest_of(i.prompts * i.group * i.steps_per_rollout);
   });

@@ -24,7 +24,8 @@ double passes_per_token(const Machine& machine, const ModelParts& m, LayerKind k
   if (kind == LayerKind::kDense) return bytes + (2 * a + d) * static_cast<double>(c.intermediate_size);
   const auto F = static_cast<double>(c.moe_intermediate_size);
   // Each copy of a token is put in its expert's order, goes through SwiGLU, and is summed with the others of its rank.
-  return bytes + m.experts_per_token * (2 * d * C + (2 * a + d) * F + 2 * a * C) + (2 * a + d) * static_cast<double>(c.n_shared_experts) * F;
+  return bytes + m.experts_per_token * (2 * d * C + (2 * a + d) * F + 2 * a * C) +
+         (2 * a + d) * static_cast<double>(c.n_shared_experts) * F;
 }
 
 }  // namespace
@@ -43,23 +44,26 @@ ChunkTime ChunkTime::operator*(double t) const {
   return {forward * t, backward * t, weight * t, exchange_forward * t, exchange_backward * t, bytes * t};
 }
 
-ChunkTime layer_time(const Machine& machine, const ModelParts& m, LayerKind kind, const MicroBatch& batch, const ExpertLayout& layout, bool checkpointing) {
+ChunkTime layer_time(const Machine& machine, const ModelParts& m, LayerKind kind, const MicroBatch& batch, const ExpertLayout& layout,
+                     bool checkpointing) {
   const auto& c = machine.cluster;
   const double N = batch.tokens;
   const bool experts = kind == LayerKind::kExperts;
   const double mlp = experts ? m.shared + m.experts_per_token * m.expert : m.dense_mlp;
-  const double products = 2 * N * (m.attention / machine.projection_flops() + mlp / machine.expert_flops()) + (experts ? 2 * N * m.gate / machine.bf16_flops() : 0);
+  const double products = 2 * N * (m.attention / machine.projection_flops() + mlp / machine.expert_flops()) +
+                          (experts ? 2 * N * m.gate / machine.bf16_flops() : 0);
   const double attention = m.pair_flops * batch.pairs, passes = N * passes_per_token(machine, m, kind) / machine.memory_bytes_per_s();
   // Gradients are added to what earlier micro-batches left.
   const double held = m.attention + (experts ? m.shared + m.gate + m.experts / layout.expert_ranks * m.expert : m.dense_mlp);
   ChunkTime t;
   t.forward = products + attention / (machine.hardware.flops * c.attention_share) + passes;
-  t.backward = products / c.backward_share + kBackwardAttention * attention / (machine.hardware.flops * c.attention_backward_share) + 2 * passes +
-               2 * N * m.up_projections / machine.projection_flops();
+  t.backward = products / c.backward_share + kBackwardAttention * attention / (machine.hardware.flops * c.attention_backward_share) +
+               2 * passes + 2 * N * m.up_projections / machine.projection_flops();
   t.weight = products / c.backward_share + passes + 2 * held * machine.hardware.gradient_bytes / machine.memory_bytes_per_s();
   if (experts && layout.expert_ranks > 1) {
     const auto there = exchange_bytes(N, m, layout.expert_ranks, layout.gpus_per_node, layout.nodes_limit, machine.dispatch_bytes());
-    const auto back = exchange_bytes(N, m, layout.expert_ranks, layout.gpus_per_node, layout.nodes_limit, machine.hardware.activation_bytes);
+    const auto back =
+        exchange_bytes(N, m, layout.expert_ranks, layout.gpus_per_node, layout.nodes_limit, machine.hardware.activation_bytes);
     t.exchange_forward = t.exchange_backward = machine.seconds(there) + machine.seconds(back);
     t.bytes += there * 2;
     t.bytes += back * 2;

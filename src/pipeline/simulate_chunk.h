@@ -12,16 +12,16 @@ struct MicroBatch {
 struct ExpertLayout {
   double expert_ranks = 1;  ///< that share a layer's experts
   double gpus_per_node = 8;
-  double nodes_limit = 0;   ///< nodes that a token's experts may lie on; 0: all
+  double nodes_limit = 0;  ///< nodes that a token's experts may lie on; 0: all
 };
 
 /// Seconds that one rank takes for one micro-batch in a part of the model, alone on the device.
 struct ChunkTime {
-  double forward = 0;   ///< computing
-  double backward = 0;  ///< gradients of the inputs, and what is computed again for them
-  double weight = 0;    ///< gradients of the weights
+  double forward = 0;                                  ///< computing
+  double backward = 0;                                 ///< gradients of the inputs, and what is computed again for them
+  double weight = 0;                                   ///< gradients of the weights
   double exchange_forward = 0, exchange_backward = 0;  ///< all_to_all there and back
-  LinkBytes bytes = {}; ///< of both
+  LinkBytes bytes = {};                                ///< of both
 
   ChunkTime& operator+=(const ChunkTime& other);
   ChunkTime operator*(double times) const;
@@ -40,7 +40,8 @@ enum class LayerKind { kDense, kExperts };
 ///
 /// The up-projections of latent attention are computed again in the backward pass (arXiv:2412.19437v2, 3.2.3); with
 /// `checkpointing` the whole forward pass is, with its exchange.
-ChunkTime layer_time(const Machine& machine, const ModelParts& model, LayerKind kind, const MicroBatch& batch, const ExpertLayout& layout, bool checkpointing);
+ChunkTime layer_time(const Machine& machine, const ModelParts& model, LayerKind kind, const MicroBatch& batch, const ExpertLayout& layout,
+                     bool checkpointing);
 
 /// The head in bfloat16: 2 N V C FLOPs three times. (`r1` makes the logits a second time in the backward pass to save memory,
 /// model/flops.h; DeepSeek-V3's report says nothing of the kind, so it is not reckoned here.)

@@ -14,7 +14,8 @@ struct LayerParts {
 
 double weight_bytes(const Machine& machine) { return machine.fp8() ? 1 : machine.hardware.weight_bytes; }
 
-LayerParts layer_parts(const Machine& machine, const ModelParts& m, const SamplerLayout& layout, bool experts, double sequences, double cached, double tokens_each) {
+LayerParts layer_parts(const Machine& machine, const ModelParts& m, const SamplerLayout& layout, bool experts, double sequences,
+                       double cached, double tokens_each) {
   const auto& h = machine.hardware;
   const double t = sequences * tokens_each;
   double read = m.attention, products_s = 2 * t * m.attention / machine.projection_flops();
@@ -41,14 +42,16 @@ LayerParts layer_parts(const Machine& machine, const ModelParts& m, const Sample
 double decode_exchange(const Machine& machine, const ModelParts& m, const SamplerLayout& layout, double tokens, bool combine) {
   if (layout.ranks <= 1) return 0;
   const auto& c = machine.cluster;
-  const double bytes = tokens * m.experts_per_token * static_cast<double>(m.config.hidden_size) * (combine ? machine.hardware.activation_bytes : machine.dispatch_bytes());
+  const double bytes = tokens * m.experts_per_token * static_cast<double>(m.config.hidden_size) *
+                       (combine ? machine.hardware.activation_bytes : machine.dispatch_bytes());
   const double fixed = combine ? c.combine_s : c.dispatch_s;
   if (layout.ranks <= layout.gpus_per_node) return fixed + bytes * (layout.ranks - 1) / layout.ranks / c.nvlink_bytes_per_s;
   const double nodes = layout.ranks / layout.gpus_per_node;
   return fixed + bytes * (nodes - 1) / nodes / machine.hardware.network_bytes_per_s;
 }
 
-DecodeStep decode_step(const Machine& machine, const ModelParts& m, const SamplerLayout& layout, double sequences, double cached, double tokens_each) {
+DecodeStep decode_step(const Machine& machine, const ModelParts& m, const SamplerLayout& layout, double sequences, double cached,
+                       double tokens_each) {
   const bool drafts = tokens_each > 1 && m.mtp_layers > 0;
   const bool mtp_has_experts = m.config.has_experts(m.config.num_layers);
   DecodeStep step;
@@ -66,7 +69,8 @@ DecodeStep decode_step(const Machine& machine, const ModelParts& m, const Sample
   };
   add(m.dense_layers + (drafts && !mtp_has_experts ? 1 : 0), false);
   add(m.expert_layers + (drafts && mtp_has_experts ? 1 : 0), true);
-  step.head = (drafts ? 2 : 1) * std::max(m.head * machine.hardware.weight_bytes / machine.memory_bytes_per_s(), 2 * sequences * tokens_each * m.head / machine.bf16_flops());
+  step.head = (drafts ? 2 : 1) * std::max(m.head * machine.hardware.weight_bytes / machine.memory_bytes_per_s(),
+                                          2 * sequences * tokens_each * m.head / machine.bf16_flops());
   return step;
 }
 

@@ -5,9 +5,9 @@ namespace r1::pipeline {
 
 /// Ranks that sample together: attention data-parallel on each, experts dealt over all of them (arXiv:2412.19437v2, 3.4.2).
 struct SamplerLayout {
-  double ranks = 1;             ///< that share one copy of the routed experts
+  double ranks = 1;  ///< that share one copy of the routed experts
   double gpus_per_node = 8;
-  double redundant_experts = 0; ///< more experts on each rank, copies of the busiest ones (arXiv:2412.19437v2, 3.4: one in prefill)
+  double redundant_experts = 0;  ///< more experts on each rank, copies of the busiest ones (arXiv:2412.19437v2, 3.4: one in prefill)
 };
 
 /// One decoding step on one rank, in seconds; parts of all layers.
@@ -32,7 +32,8 @@ struct DecodeStep {
 ///
 /// With two half-batches in turn (arXiv:2412.19437v2, 3.4.2) one's exchange hides behind the other's computing, but weights are
 /// read and kernels launched twice: taken where it is faster.
-DecodeStep decode_step(const Machine& machine, const ModelParts& model, const SamplerLayout& layout, double sequences, double cached, double tokens_each);
+DecodeStep decode_step(const Machine& machine, const ModelParts& model, const SamplerLayout& layout, double sequences, double cached,
+                       double tokens_each);
 
 /// dispatch and combine of one layer in seconds, `tokens` on each rank.
 double decode_exchange(const Machine& machine, const ModelParts& model, const SamplerLayout& layout, double tokens, bool combine);

@@ -42,7 +42,8 @@ std::optional<StageInputs> stage_inputs(const StageEntry& entry, const Lengths& 
   const auto* grpo = std::get_if<train::GrpoStageConfig>(&entry.config);
   if (text == nullptr && grpo == nullptr) return std::nullopt;
   if (entry.model.shape && !entry.model.shape->config) {
-    throw Error(cat("stage '", entry.name, "': of ", entry.model.shape->name, " only counts are known; accepted for --simulate: a shape with architecture: and its keys.\n  "
+    throw Error(cat("stage '", entry.name, "': of ", entry.model.shape->name,
+                    " only counts are known; accepted for --simulate: a shape with architecture: and its keys.\n  "
                     "configs/models/deepseek_v3_671b.yaml and deepseek_v2_lite_16b.yaml are such files."));
   }
   StageInputs in;

@@ -26,7 +26,8 @@ double passing_per_token(const Machine& machine, const ModelParts& m, bool exper
   const auto& c = m.config;
   const double a = machine.hardware.activation_bytes;
   const double attention = a * static_cast<double>(c.num_heads * (2 * c.key_dim() + c.value_dim()));
-  const double mlp = a * (experts ? m.experts_per_token * static_cast<double>(c.hidden_size + 2 * c.moe_intermediate_size) : 3.0 * static_cast<double>(c.intermediate_size));
+  const double mlp = a * (experts ? m.experts_per_token * static_cast<double>(c.hidden_size + 2 * c.moe_intermediate_size)
+                                  : 3.0 * static_cast<double>(c.intermediate_size));
   return std::max(attention, mlp);
 }
 
@@ -34,17 +35,22 @@ double passing_per_token(const Machine& machine, const ModelParts& m, bool exper
 
 std::string Layout::text() const {
   std::string out = cat(data(), data() == 1 ? " pipeline x " : " pipelines x ", pipeline, pipeline == 1 ? " stage" : " stages");
-  if (expert > 1) out += cat(", experts over ", expert, " ranks (", std::max<int64_t>(1, expert / gpus_per_node), expert > gpus_per_node ? " nodes)" : " node)");
+  if (expert > 1)
+    out += cat(", experts over ", expert, " ranks (", std::max<int64_t>(1, expert / gpus_per_node),
+               expert > gpus_per_node ? " nodes)" : " node)");
   return out;
 }
 
 std::string why_not(const Layout& l, const ModelParts& m) {
   if (l.ranks % l.pipeline != 0) return cat(l.ranks, " ranks are no multiple of ", l.pipeline, " stages");
   if (static_cast<double>(l.pipeline) > m.layers()) return cat("more stages than the model's ", m.layers(), " layers");
-  if (l.data() % l.expert != 0) return cat(l.ranks, " ranks / ", l.pipeline, " stages = ", l.data(), " is no multiple of ", l.expert, " expert ranks");
+  if (l.data() % l.expert != 0)
+    return cat(l.ranks, " ranks / ", l.pipeline, " stages = ", l.data(), " is no multiple of ", l.expert, " expert ranks");
   if (l.expert > 1 && m.experts == 0) return "the model has no experts";
-  if (l.expert > 1 && static_cast<int64_t>(m.experts) % l.expert != 0) return cat(m.experts, " experts cannot be dealt to ", l.expert, " ranks");
-  if (l.expert % l.gpus_per_node != 0 && l.gpus_per_node % l.expert != 0) return cat(l.expert, " expert ranks are neither a part nor a multiple of a node's ", l.gpus_per_node);
+  if (l.expert > 1 && static_cast<int64_t>(m.experts) % l.expert != 0)
+    return cat(m.experts, " experts cannot be dealt to ", l.expert, " ranks");
+  if (l.expert % l.gpus_per_node != 0 && l.gpus_per_node % l.expert != 0)
+    return cat(l.expert, " expert ranks are neither a part nor a multiple of a node's ", l.gpus_per_node);
   return "";
 }
 
@@ -54,8 +60,8 @@ double nodes_limit_of(const model::ModelConfig& c, int64_t expert_ranks, int64_t
   return static_cast<double>(c.topk_group) * std::max(1.0, nodes / static_cast<double>(c.n_group));
 }
 
-std::vector<std::pair<std::string, double>> training_memory(const Machine& machine, const ModelParts& m, const Layout& l, double tokens, int64_t held, bool dual,
-                                                            bool checkpointing) {
+std::vector<std::pair<std::string, double>> training_memory(const Machine& machine, const ModelParts& m, const Layout& l, double tokens,
+                                                            int64_t held, bool dual, bool checkpointing) {
   const auto& h = machine.hardware;
   const double stages = static_cast<double>(l.pipeline), copies = dual && l.pipeline > 1 ? 2 : 1;
   const double here = copies * (m.replicated_parameters() / stages + m.routed_parameters() / (stages * static_cast<double>(l.expert)));

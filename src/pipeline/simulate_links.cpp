@@ -22,7 +22,8 @@ double nodes_of_token(double nodes, double experts_per_token, double limit) {
   return limit > 0 ? std::min(limit, mean) : mean;
 }
 
-LinkBytes exchange_bytes(double tokens, const ModelParts& model, double expert_ranks, double gpus_per_node, double nodes_limit, double bytes) {
+LinkBytes exchange_bytes(double tokens, const ModelParts& model, double expert_ranks, double gpus_per_node, double nodes_limit,
+                         double bytes) {
   const double in_node = std::min(expert_ranks, gpus_per_node), nodes = std::max(1.0, expert_ranks / gpus_per_node);
   const double token_bytes = tokens * static_cast<double>(model.config.hidden_size) * bytes;
   return {token_bytes * model.experts_per_token * (in_node - 1) / in_node,

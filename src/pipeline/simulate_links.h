@@ -39,7 +39,8 @@ double nodes_of_token(double nodes, double experts_per_token, double limit);
 ///   nvlink   tokens x K x (g - 1)/g x values x bytes
 ///
 /// n nodes of g ranks each share a layer's experts. The way back has the same bytes as the way there.
-LinkBytes exchange_bytes(double tokens, const ModelParts& model, double expert_ranks, double gpus_per_node, double nodes_limit, double bytes);
+LinkBytes exchange_bytes(double tokens, const ModelParts& model, double expert_ranks, double gpus_per_node, double nodes_limit,
+                         double bytes);
 
 /// reduce_scatter or all_gather of `bytes` among `ranks`, of which `per_node` lie in one node: within the node first, so that a
 /// rank sends a per_node-th to the other nodes.

@@ -3,12 +3,14 @@
 namespace r1::pipeline {
 
 ModelParts ModelParts::of(const model::ModelConfig& c) {
-  const auto C = static_cast<double>(c.hidden_size), H = static_cast<double>(c.num_heads), K = static_cast<double>(c.key_dim()), V = static_cast<double>(c.value_dim());
+  const auto C = static_cast<double>(c.hidden_size), H = static_cast<double>(c.num_heads), K = static_cast<double>(c.key_dim()),
+             V = static_cast<double>(c.value_dim());
   const auto F = static_cast<double>(c.moe_intermediate_size);
   ModelParts m;
   m.config = c;
   if (c.has_latent_attention()) {
-    const auto q = static_cast<double>(c.q_lora_rank), R = static_cast<double>(c.kv_lora_rank), rope = static_cast<double>(c.qk_rope_head_dim);
+    const auto q = static_cast<double>(c.q_lora_rank), R = static_cast<double>(c.kv_lora_rank),
+               rope = static_cast<double>(c.qk_rope_head_dim);
     m.up_projections = (q > 0 ? q * H * K : 0) + R * H * (static_cast<double>(c.qk_nope_head_dim) + V);
     m.attention = m.up_projections + (q > 0 ? C * q : C * H * K) + C * (R + rope) + H * V * C;
     m.decode_pair_flops = 2 * H * (2 * R + rope);

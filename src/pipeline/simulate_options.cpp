@@ -25,8 +25,9 @@ std::vector<std::string> split_at_commas(const std::vector<std::string>& words) 
 
 SimulateOptions SimulateOptions::parse(const std::vector<std::string>& words) {
   SimulateOptions o;
-  const std::vector<std::pair<std::string, int64_t*>> known = {{"ranks", &o.ranks},         {"pipeline", &o.pipeline},           {"expert", &o.expert},
-                                                               {"sampler", &o.sampler},     {"gpus_per_node", &o.gpus_per_node}, {"nodes_per_token", &o.nodes_per_token}};
+  const std::vector<std::pair<std::string, int64_t*>> known = {
+      {"ranks", &o.ranks},     {"pipeline", &o.pipeline},           {"expert", &o.expert},
+      {"sampler", &o.sampler}, {"gpus_per_node", &o.gpus_per_node}, {"nodes_per_token", &o.nodes_per_token}};
   std::vector<std::string> names;
   for (const auto& [name, value] : known) names.push_back(name);
   std::set<std::string> seen;
@@ -39,18 +40,23 @@ SimulateOptions SimulateOptions::parse(const std::vector<std::string>& words) {
     }
     if (equals == std::string::npos || value == nullptr) {
       const auto near = nearest(key, names);
-      throw Error(cat("--simulate: found '", word, "'; accepted: key=value with ", join(names, ", "), ".\n  ", near.empty() || near == key ? "For example --simulate ranks=512,expert=64." : cat("Did you mean ", near, "=?")));
+      throw Error(cat("--simulate: found '", word, "'; accepted: key=value with ", join(names, ", "), ".\n  ",
+                      near.empty() || near == key ? "For example --simulate ranks=512,expert=64." : cat("Did you mean ", near, "=?")));
     }
     if (!seen.insert(key).second) throw Error(cat("--simulate: ", key, " is given twice; accepted: once.\n  Leave one of them out."));
     const auto text = word.substr(equals + 1);
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
     if (error != std::errc() || end != text.data() + text.size() || *value < 1 || *value > (1 << 24)) {
-      throw Error(cat("--simulate: ", key, " is '", text, "'; accepted: a whole number from 1 to ", 1 << 24, ".\n  Leave ", key, key == "ranks" ? "=512, for example." : " out for what is fastest or usual."));
+      throw Error(cat("--simulate: ", key, " is '", text, "'; accepted: a whole number from 1 to ", 1 << 24, ".\n  Leave ", key,
+                      key == "ranks" ? "=512, for example." : " out for what is fastest or usual."));
     }
   }
-  if (o.ranks == 0) throw Error(cat("--simulate: ranks is missing; accepted: ranks=N, and of ", join(names, ", "), " what is wanted.\n  For example --simulate ranks=512."));
+  if (o.ranks == 0)
+    throw Error(cat("--simulate: ranks is missing; accepted: ranks=N, and of ", join(names, ", "),
+                    " what is wanted.\n  For example --simulate ranks=512."));
   if (o.gpus_per_node > 0 && o.ranks > o.gpus_per_node && o.ranks % o.gpus_per_node != 0) {
-    throw Error(cat("--simulate: ", o.ranks, " ranks are no multiple of gpus_per_node=", o.gpus_per_node, "; accepted: whole nodes, or a part of one."));
+    throw Error(cat("--simulate: ", o.ranks, " ranks are no multiple of gpus_per_node=", o.gpus_per_node,
+                    "; accepted: whole nodes, or a part of one."));
   }
   return o;
 }

@@ -1,10 +1,10 @@
 #include "simulate_pipeline.h"
 
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <deque>
 #include <limits>
-
-#include <c10/util/Exception.h>
 
 namespace r1::pipeline {
 namespace {
@@ -19,8 +19,8 @@ double evenness(double time) {
 // A rank's next piece of work. Directions: 0 enters at rank 0, 1 at the last rank; -1: no such part.
 struct Chunk {
   int forward = -1, backward = -1;
-  bool weight = false;    // gradients of the weights that an earlier backward chunk left
-  bool put_off = false;   // this backward chunk leaves them
+  bool weight = false;   // gradients of the weights that an earlier backward chunk left
+  bool put_off = false;  // this backward chunk leaves them
 };
 
 std::vector<Chunk> dual_order(int64_t rank, int64_t ranks, int64_t micro_batches) {
@@ -120,8 +120,8 @@ class Run {
       out_.seconds = std::max(out_.seconds, rank.free_at);
     }
     const auto n = static_cast<double>(P_);
-    for (double* part : {&out_.forward, &out_.backward, &out_.weight, &out_.shared_device, &out_.exchange_exposed, &out_.forward_alone, &out_.backward_alone,
-                         &out_.weight_alone, &out_.together}) {
+    for (double* part : {&out_.forward, &out_.backward, &out_.weight, &out_.shared_device, &out_.exchange_exposed, &out_.forward_alone,
+                         &out_.backward_alone, &out_.weight_alone, &out_.together}) {
       *part /= n;
     }
     out_.bubble = out_.seconds - out_.forward_alone - out_.backward_alone - out_.weight_alone - out_.together;
@@ -131,8 +131,12 @@ class Run {
  private:
   int64_t stage_of(int64_t rank, int direction) const { return direction == 0 ? rank : P_ - 1 - rank; }
   const ChunkTime& time_of(int64_t rank, int direction) const { return stages_[static_cast<size_t>(stage_of(rank, direction))]; }
-  double& forward_at(int direction, int64_t stage, int64_t i) { return forward_done_[direction][static_cast<size_t>(stage)][static_cast<size_t>(i)]; }
-  double& backward_at(int direction, int64_t stage, int64_t i) { return backward_done_[direction][static_cast<size_t>(stage)][static_cast<size_t>(i)]; }
+  double& forward_at(int direction, int64_t stage, int64_t i) {
+    return forward_done_[direction][static_cast<size_t>(stage)][static_cast<size_t>(i)];
+  }
+  double& backward_at(int direction, int64_t stage, int64_t i) {
+    return backward_done_[direction][static_cast<size_t>(stage)][static_cast<size_t>(i)];
+  }
 
   // Runs the rank's next chunk if all that it needs has been computed.
   bool step(int64_t r) {
@@ -177,8 +181,10 @@ class Run {
       compute += t.backward + (chunk.put_off ? 0 : t.weight);
       exchange += t.exchange_backward;
       out_.backward += t.backward;
-      if (chunk.put_off) rank.put_off.push_back(chunk.backward);
-      else out_.weight += t.weight;
+      if (chunk.put_off)
+        rank.put_off.push_back(chunk.backward);
+      else
+        out_.weight += t.weight;
     }
     if (chunk.forward >= 0 && chunk.backward >= 0) {
       const double slowed = exchange > 0 ? beside_exchange(machine_, compute) : compute, seconds = std::max(slowed, exchange);
@@ -206,7 +212,8 @@ class Run {
 std::vector<ChunkTime> cut_into_stages(const std::vector<ChunkTime>& units, int64_t stages, bool hidden) {
   const size_t n = units.size(), S = static_cast<size_t>(stages);
   std::vector<double> sum(n + 1, 0);
-  for (size_t i = 0; i < n; ++i) sum[i + 1] = sum[i] + units[i].compute() + (hidden ? 0 : units[i].exchange_forward + units[i].exchange_backward);
+  for (size_t i = 0; i < n; ++i)
+    sum[i + 1] = sum[i] + units[i].compute() + (hidden ? 0 : units[i].exchange_forward + units[i].exchange_backward);
   const double mean = sum[n] / static_cast<double>(stages);
   // cost[s][i]: of the first i units in s stages.
   std::vector<std::vector<double>> cost(S + 1, std::vector<double>(n + 1, kNever));
@@ -232,7 +239,9 @@ std::vector<ChunkTime> cut_into_stages(const std::vector<ChunkTime>& units, int6
   return out;
 }
 
-bool can_run_dual(int64_t stages, int64_t micro_batches) { return stages % 2 == 0 && micro_batches % 2 == 0 && micro_batches >= 2 * stages; }
+bool can_run_dual(int64_t stages, int64_t micro_batches) {
+  return stages % 2 == 0 && micro_batches % 2 == 0 && micro_batches >= 2 * stages;
+}
 
 PipelineTime run_pipeline(const Machine& machine, const std::vector<ChunkTime>& stages, int64_t micro_batches, double send_s, bool dual) {
   auto out = Run(machine, stages, micro_batches, send_s, dual).run();

@@ -8,11 +8,11 @@ namespace r1::pipeline {
 
 /// One optimizer step's forward and backward passes on a pipeline, as means over its ranks. The parts add up to `seconds`.
 struct PipelineTime {
-  double seconds = 0;            ///< until the last rank is done
+  double seconds = 0;                            ///< until the last rank is done
   double forward = 0, backward = 0, weight = 0;  ///< computing, as if alone on the device
-  double shared_device = 0;      ///< what products lose to the multiprocessors of an all_to_all beside them
-  double exchange_exposed = 0;   ///< all_to_all with nothing beside it
-  double bubble = 0;             ///< waiting for other ranks
+  double shared_device = 0;                      ///< what products lose to the multiprocessors of an all_to_all beside them
+  double exchange_exposed = 0;                   ///< all_to_all with nothing beside it
+  double bubble = 0;                             ///< waiting for other ranks
   /// The same time by kind of chunk, as DeepSeek-AI's Table 4 (arXiv:2505.09343) has it.
   double forward_alone = 0, backward_alone = 0, weight_alone = 0, together = 0;
   std::string schedule;

@@ -27,16 +27,19 @@ double CompletionLengths::mean_square(double prompt) const {
 
 double CompletionLengths::longest_of(double n) const { return std::min(limit_, std::max(mean_, scale_ * std::log(2 * n))); }
 
-RolloutTime simulate_rollout(const Machine& machine, const ModelParts& m, const SamplerLayout& layout, double replicas, const RolloutWork& work,
-                             const CompletionLengths& lengths) {
+RolloutTime simulate_rollout(const Machine& machine, const ModelParts& m, const SamplerLayout& layout, double replicas,
+                             const RolloutWork& work, const CompletionLengths& lengths) {
   const double ranks = layout.ranks * replicas, tokens_each = std::ceil(work.tokens_per_decode_step);
-  const double each = std::ceil(work.completions / ranks), at_once = work.at_once > 0 ? std::min(each, work.at_once) : each, waves = std::ceil(each / at_once);
+  const double each = std::ceil(work.completions / ranks), at_once = work.at_once > 0 ? std::min(each, work.at_once) : each,
+               waves = std::ceil(each / at_once);
   RolloutTime out;
   const double prompt_tokens = work.prompts * work.prompt_tokens / ranks;
   const ExpertLayout experts{layout.ranks, layout.gpus_per_node, 0};
   const MicroBatch prompts{prompt_tokens, prompt_tokens * (work.prompt_tokens + 1) / 2};
-  if (m.dense_layers > 0) out.prefill_s += m.dense_layers * inference_seconds(machine, layer_time(machine, m, LayerKind::kDense, prompts, experts, false));
-  if (m.expert_layers > 0) out.prefill_s += m.expert_layers * inference_seconds(machine, layer_time(machine, m, LayerKind::kExperts, prompts, experts, false));
+  if (m.dense_layers > 0)
+    out.prefill_s += m.dense_layers * inference_seconds(machine, layer_time(machine, m, LayerKind::kDense, prompts, experts, false));
+  if (m.expert_layers > 0)
+    out.prefill_s += m.expert_layers * inference_seconds(machine, layer_time(machine, m, LayerKind::kExperts, prompts, experts, false));
   const double piece = work.longest / kPieces;
   for (int i = 0; i < kPieces; ++i) {
     const double done = (i + 0.5) * piece, S = lengths.longer_than(done);
@@ -44,8 +47,11 @@ RolloutTime simulate_rollout(const Machine& machine, const ModelParts& m, const 
     const double busiest = std::clamp(mean + spread, std::min(1.0, at_once), at_once), cached = work.prompt_tokens + done;
     const auto step = decode_step(machine, m, layout, busiest, cached, tokens_each);
     const double steps = waves * piece / work.tokens_per_decode_step;
-    for (const auto& [sum, part] : {std::pair{&out.sum.fixed, step.fixed}, {&out.sum.weights, step.weights}, {&out.sum.attention, step.attention},
-                                    {&out.sum.exchange, step.exchange}, {&out.sum.head, step.head}}) {
+    for (const auto& [sum, part] : {std::pair{&out.sum.fixed, step.fixed},
+                                    {&out.sum.weights, step.weights},
+                                    {&out.sum.attention, step.attention},
+                                    {&out.sum.exchange, step.exchange},
+                                    {&out.sum.head, step.head}}) {
       *sum += steps * part;
     }
     out.steps += steps;
@@ -61,12 +67,14 @@ RolloutTime simulate_rollout(const Machine& machine, const ModelParts& m, const 
   return out;
 }
 
-std::vector<std::pair<std::string, double>> sampler_memory(const Machine& machine, const ModelParts& m, const SamplerLayout& layout, double cached_tokens) {
+std::vector<std::pair<std::string, double>> sampler_memory(const Machine& machine, const ModelParts& m, const SamplerLayout& layout,
+                                                           double cached_tokens) {
   const auto& h = machine.hardware;
   const double bytes = machine.fp8() ? 1 : h.weight_bytes;
   const double vocabulary = (m.config.tie_embeddings ? 1 : 2) * m.head;
   const double redundant = (m.expert_layers + m.mtp_layers) * layout.redundant_experts * m.expert;
-  return {{"weights", (m.replicated_parameters() - vocabulary + m.routed_parameters() / layout.ranks + redundant) * bytes + vocabulary * h.weight_bytes},
+  return {{"weights", (m.replicated_parameters() - vocabulary + m.routed_parameters() / layout.ranks + redundant) * bytes +
+                          vocabulary * h.weight_bytes},
           {"KV cache", cached_tokens * m.cache_values * (m.layers() + m.mtp_layers) * h.cache_bytes},
           {"program", 1.5e9}};
 }

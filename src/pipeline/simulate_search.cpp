@@ -31,8 +31,8 @@ double sum_of(const std::vector<std::pair<std::string, double>>& items) {
 double sampling_bytes(const StageInputs& in, const SamplerLayout& layout, int64_t ranks) {
   double most = 0;
   for (const auto& piece : in.pieces) {
-    const auto time = simulate_rollout(in.machine, in.model, layout, static_cast<double>(ranks) / layout.ranks, rollout_work(in, piece, layout),
-                                       CompletionLengths(piece.completion, piece.limit));
+    const auto time = simulate_rollout(in.machine, in.model, layout, static_cast<double>(ranks) / layout.ranks,
+                                       rollout_work(in, piece, layout), CompletionLengths(piece.completion, piece.limit));
     most = std::max(most, sum_of(sampler_memory(in.machine, in.model, layout, time.cached_tokens)));
   }
   return most;
@@ -48,7 +48,8 @@ std::vector<TriedLayout> try_layouts(const StageInputs& in, const SimulateOption
     for (const int64_t expert : powers_of_two(options.expert, std::max<int64_t>(1, std::min(options.ranks / stages, experts)))) {
       TriedLayout tried;
       tried.layout = {options.ranks, stages, expert, node, 0};
-      tried.layout.nodes_limit = options.nodes_per_token > 0 ? static_cast<double>(options.nodes_per_token) : nodes_limit_of(in.model.config, expert, node);
+      tried.layout.nodes_limit =
+          options.nodes_per_token > 0 ? static_cast<double>(options.nodes_per_token) : nodes_limit_of(in.model.config, expert, node);
       tried.refused = why_not(tried.layout, in.model);
       if (tried.refused.empty()) {
         for (const auto& piece : in.pieces) {
@@ -77,11 +78,12 @@ std::vector<std::string> refusals_of(const std::vector<TriedLayout>& tried, size
   for (const auto& t : tried) {
     if (t.refused.empty() || std::find(reasons.begin(), reasons.end(), t.refused) != reasons.end()) continue;
     const bool smallest = t.needs_bytes == 0 || std::none_of(tried.begin(), tried.end(), [&](const TriedLayout& o) {
-      return o.layout.pipeline == t.layout.pipeline && o.needs_bytes > 0 && o.needs_bytes < t.needs_bytes;
-    });
+                            return o.layout.pipeline == t.layout.pipeline && o.needs_bytes > 0 && o.needs_bytes < t.needs_bytes;
+                          });
     if (!smallest || out.size() == most) continue;
     reasons.push_back(t.refused);
-    out.push_back(cat(t.layout.pipeline, t.layout.pipeline == 1 ? " stage" : " stages", " x ", t.layout.expert, t.layout.expert == 1 ? " expert rank: " : " expert ranks: ", t.refused));
+    out.push_back(cat(t.layout.pipeline, t.layout.pipeline == 1 ? " stage" : " stages", " x ", t.layout.expert,
+                      t.layout.expert == 1 ? " expert rank: " : " expert ranks: ", t.refused));
   }
   return out;
 }
@@ -92,10 +94,14 @@ SamplerLayout fewest_for_sampling(const StageInputs& in, const SimulateOptions& 
   std::vector<std::string> refused;
   for (const int64_t ranks : powers_of_two(options.sampler, most)) {
     std::string why;
-    if (options.ranks % ranks != 0) why = cat(options.ranks, " ranks are no multiple of it");
-    else if (ranks > 1 && experts == 0) why = "the model has no experts to deal out";
-    else if (ranks > 1 && experts % ranks != 0) why = cat(experts, " experts cannot be dealt to so many");
-    else if (ranks % node != 0 && node % ranks != 0) why = cat("neither a part nor a multiple of a node's ", node);
+    if (options.ranks % ranks != 0)
+      why = cat(options.ranks, " ranks are no multiple of it");
+    else if (ranks > 1 && experts == 0)
+      why = "the model has no experts to deal out";
+    else if (ranks > 1 && experts % ranks != 0)
+      why = cat(experts, " experts cannot be dealt to so many");
+    else if (ranks % node != 0 && node % ranks != 0)
+      why = cat("neither a part nor a multiple of a node's ", node);
     if (why.empty()) {
       const SamplerLayout layout{static_cast<double>(ranks), static_cast<double>(node), ranks > 1 ? kRedundantExperts : 0};
       const double bytes = sampling_bytes(in, layout, options.ranks);
@@ -104,7 +110,8 @@ SamplerLayout fewest_for_sampling(const StageInputs& in, const SimulateOptions& 
     }
     refused.push_back(cat(ranks, ranks == 1 ? " rank: " : " ranks: ", why));
   }
-  throw Error(cat("--simulate: no group of ranks can sample:\n  ", join(refused, "\n  "), "\n  More ranks=, or a smaller rollout.max_batch, would make room."));
+  throw Error(cat("--simulate: no group of ranks can sample:\n  ", join(refused, "\n  "),
+                  "\n  More ranks=, or a smaller rollout.max_batch, would make room."));
 }
 
 }  // namespace r1::pipeline

@@ -37,11 +37,13 @@ class Sums {
 // The reference's forward pass over a rollout's rows, where the sampler's ranks hold it.
 double reference_seconds(const StageInputs& in, const StagePiece& piece, const StepWork& work, LinkBytes& bytes) {
   const auto& m = in.model;
-  const double ranks = static_cast<double>(in.layout->ranks), here = std::max(in.steps_per_rollout * work.tokens / ranks, in.prompt_tokens + piece.longest);
+  const double ranks = static_cast<double>(in.layout->ranks),
+               here = std::max(in.steps_per_rollout * work.tokens / ranks, in.prompt_tokens + piece.longest);
   const MicroBatch batch{here, here * work.pairs / work.tokens};
   const ExpertLayout experts{in.sampler->ranks, in.sampler->gpus_per_node, in.layout->nodes_limit};
   double seconds = head_time(in.machine, m, here).forward;
-  if (m.dense_layers > 0) seconds += m.dense_layers * inference_seconds(in.machine, layer_time(in.machine, m, LayerKind::kDense, batch, experts, false));
+  if (m.dense_layers > 0)
+    seconds += m.dense_layers * inference_seconds(in.machine, layer_time(in.machine, m, LayerKind::kDense, batch, experts, false));
   if (m.expert_layers > 0) {
     const auto layer = layer_time(in.machine, m, LayerKind::kExperts, batch, experts, false);
     seconds += m.expert_layers * inference_seconds(in.machine, layer);
@@ -111,7 +113,8 @@ std::optional<StageResult> simulate_stage(const StageInputs& in, std::string* wh
     double smallest = 0;
     const auto step = best_step(in.machine, in.model, *in.layout, work, &smallest);
     if (!step) {
-      if (why != nullptr) *why = cat("needs ", human_bytes(smallest), " of a rank's ", human_bytes(in.machine.hardware.memory_bytes), " to train");
+      if (why != nullptr)
+        *why = cat("needs ", human_bytes(smallest), " of a rank's ", human_bytes(in.machine.hardware.memory_bytes), " to train");
       return std::nullopt;
     }
     out.steps += piece.steps;
@@ -119,7 +122,8 @@ std::optional<StageResult> simulate_stage(const StageInputs& in, std::string* wh
     std::optional<RolloutTime> rollout;
     if (in.rl) {
       const double rollouts = piece.steps / in.steps_per_rollout, replicas = static_cast<double>(in.layout->ranks) / in.sampler->ranks;
-      rollout = simulate_rollout(in.machine, in.model, *in.sampler, replicas, rollout_work(in, piece, *in.sampler), CompletionLengths(piece.completion, piece.limit));
+      rollout = simulate_rollout(in.machine, in.model, *in.sampler, replicas, rollout_work(in, piece, *in.sampler),
+                                 CompletionLengths(piece.completion, piece.limit));
       const LinkBytes to_samplers{0, sampler_memory(in.machine, in.model, *in.sampler, 0).front().second};
       sums.time("weights to the samplers", rollouts * in.machine.seconds(to_samplers));
       sums.time("rollout: prefill", rollouts * rollout->prefill_s);

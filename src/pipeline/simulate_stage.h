@@ -11,9 +11,9 @@ namespace r1::pipeline {
 
 /// A part of a stage in which lengths are taken to be constant.
 struct StagePiece {
-  double steps = 0;              ///< optimizer steps
-  double completion = 0;         ///< mean
-  double limit = 0, longest = 0; ///< of a completion
+  double steps = 0;               ///< optimizer steps
+  double completion = 0;          ///< mean
+  double limit = 0, longest = 0;  ///< of a completion
 };
 
 /// What a simulation reckons with; an assumption is one of these numbers.
@@ -22,23 +22,23 @@ struct StageInputs {
   ModelParts model;
   bool rl = false;
   std::vector<StagePiece> pieces;
-  double texts = 0, text_tokens = 0;              ///< of a step; text stages
+  double texts = 0, text_tokens = 0;                 ///< of a step; text stages
   double prompts = 0, group = 0, prompt_tokens = 0;  ///< of a step; GRPO
   double steps_per_rollout = 1, tokens_per_decode_step = 1;
-  double max_batch = 0;                           ///< sequences that a group of samplers decodes together
+  double max_batch = 0;  ///< sequences that a group of samplers decodes together
   bool reference = false, mtp = false, checkpointing = false, dual = true;
   double micro_batch_tokens = 0;
-  std::optional<Layout> layout;                   ///< while training, when it is settled
+  std::optional<Layout> layout;  ///< while training, when it is settled
   std::optional<SamplerLayout> sampler;
 };
 
 /// Seconds and bytes of one optimizer step on average, and of the whole stage.
 struct StageResult {
-  std::vector<std::pair<std::string, double>> phases;       ///< seconds of a step, in order; they add up to seconds / steps
-  std::vector<std::pair<std::string, LinkBytes>> links;     ///< of one rank in a step
-  double steps = 0, seconds = 0, tokens = 0;                ///< tokens trained
-  TrainingStep training;                                    ///< of the piece with the longest sequences
-  std::optional<RolloutTime> rollout;                       ///< of the same
+  std::vector<std::pair<std::string, double>> phases;    ///< seconds of a step, in order; they add up to seconds / steps
+  std::vector<std::pair<std::string, LinkBytes>> links;  ///< of one rank in a step
+  double steps = 0, seconds = 0, tokens = 0;             ///< tokens trained
+  TrainingStep training;                                 ///< of the piece with the longest sequences
+  std::optional<RolloutTime> rollout;                    ///< of the same
   std::vector<std::pair<std::string, double>> sampler_memory;
   double device_hours(int64_t ranks) const { return seconds * static_cast<double>(ranks) / 3600; }
 };
@@ -56,8 +56,8 @@ std::optional<StageResult> simulate_stage(const StageInputs& inputs, std::string
 /// A layout that was tried, and what came of it.
 struct TriedLayout {
   Layout layout;
-  double seconds = 0;       ///< of the stage's training, 0 when it is refused
-  double needs_bytes = 0;   ///< when memory is the reason
+  double seconds = 0;      ///< of the stage's training, 0 when it is refused
+  double needs_bytes = 0;  ///< when memory is the reason
   std::string refused;
 };
 

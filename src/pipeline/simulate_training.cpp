@@ -7,7 +7,8 @@ namespace r1::pipeline {
 namespace {
 
 // The trunk's layers in order, then the MTP module and the heads, which lie on the last stage.
-std::vector<ChunkTime> units_of(const Machine& machine, const ModelParts& m, const Layout& layout, const StepWork& work, const MicroBatch& batch) {
+std::vector<ChunkTime> units_of(const Machine& machine, const ModelParts& m, const Layout& layout, const StepWork& work,
+                                const MicroBatch& batch) {
   std::vector<ChunkTime> units;
   const auto layer = [&](LayerKind kind) { return layer_time(machine, m, kind, batch, layout.experts(), work.checkpointing); };
   units.insert(units.end(), static_cast<size_t>(m.dense_layers), layer(LayerKind::kDense));
@@ -31,7 +32,8 @@ struct Held {
 };
 
 LinkBytes scatter(const Layout& l, const Held& held, double bytes, double copies) {
-  const auto data = static_cast<double>(l.data()) * copies, expert = static_cast<double>(l.expert), node = static_cast<double>(l.gpus_per_node);
+  const auto data = static_cast<double>(l.data()) * copies, expert = static_cast<double>(l.expert),
+             node = static_cast<double>(l.gpus_per_node);
   auto out = scatter_bytes(held.replicated * bytes, data, node);
   out += scatter_bytes(held.routed * bytes, data / expert, std::max(1.0, node / expert));
   return out;
@@ -76,7 +78,8 @@ TrainingStep training_step(const Machine& machine, const ModelParts& m, const La
     }
   }
   const double stages = static_cast<double>(layout.pipeline), copies = dual ? 2 : 1;
-  const Held held{copies * m.replicated_parameters() / stages, copies * m.routed_parameters() / (stages * static_cast<double>(layout.expert))};
+  const Held held{copies * m.replicated_parameters() / stages,
+                  copies * m.routed_parameters() / (stages * static_cast<double>(layout.expert))};
   step.reduce = scatter(layout, held, h.gradient_bytes, copies);
   step.gather = scatter(layout, held, h.weight_bytes, copies);
   step.reduce_s = machine.seconds(step.reduce);
@@ -92,7 +95,8 @@ TrainingStep training_step(const Machine& machine, const ModelParts& m, const La
   return step;
 }
 
-std::optional<TrainingStep> best_step(const Machine& machine, const ModelParts& m, const Layout& layout, const StepWork& work, double* smallest) {
+std::optional<TrainingStep> best_step(const Machine& machine, const ModelParts& m, const Layout& layout, const StepWork& work,
+                                      double* smallest) {
   std::optional<TrainingStep> best;
   const double limit = std::max(work.mean_tokens, work.micro_batch_tokens);
   for (double tokens = work.mean_tokens; tokens <= limit * (1 + 1e-9); tokens *= 2) {

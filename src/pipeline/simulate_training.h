@@ -8,25 +8,25 @@ namespace r1::pipeline {
 
 /// What one optimizer step trains on.
 struct StepWork {
-  double tokens = 0;        ///< packed rows of all sequences
-  double pairs = 0;         ///< (query, key) pairs of one layer among them
-  double mean_tokens = 0;   ///< of a sequence; none is cut
-  double longest_tokens = 0;    ///< a pipeline that gets it has at least as much to do
+  double tokens = 0;              ///< packed rows of all sequences
+  double pairs = 0;               ///< (query, key) pairs of one layer among them
+  double mean_tokens = 0;         ///< of a sequence; none is cut
+  double longest_tokens = 0;      ///< a pipeline that gets it has at least as much to do
   double micro_batch_tokens = 0;  ///< at most so many at a time, but one sequence at least
-  bool mtp = false;         ///< the module for multi-token prediction learns too
+  bool mtp = false;               ///< the module for multi-token prediction learns too
   bool checkpointing = false;
-  bool dual = true;         ///< DualPipe is allowed
+  bool dual = true;  ///< DualPipe is allowed
 };
 
 /// One optimizer step on one layout.
 struct TrainingStep {
   Layout layout;
-  int64_t micro_batches = 0;     ///< of a pipeline
+  int64_t micro_batches = 0;  ///< of a pipeline
   double micro_batch_tokens = 0;
   PipelineTime pipeline;
-  double reduce_s = 0;           ///< gradients: reduce_scatter after the last backward chunk
-  double gather_s = 0;           ///< new weights: all_gather
-  double optimizer_s = 0;        ///< AdamW on a rank's part
+  double reduce_s = 0;                        ///< gradients: reduce_scatter after the last backward chunk
+  double gather_s = 0;                        ///< new weights: all_gather
+  double optimizer_s = 0;                     ///< AdamW on a rank's part
   LinkBytes exchange, sends, reduce, gather;  ///< of one rank
   std::vector<std::pair<std::string, double>> memory;
 
@@ -40,10 +40,12 @@ struct TrainingStep {
 ///   reduce         float32 gradients of what a rank holds: of replicated parameters among the pipelines, of experts among the
 ///                  ranks that hold the same ones; gather: bfloat16 weights the same way back
 ///   optimizer      parameters / ranks x (2 (master + moments) + gradients) bytes
-TrainingStep training_step(const Machine& machine, const ModelParts& model, const Layout& layout, const StepWork& work, double micro_tokens);
+TrainingStep training_step(const Machine& machine, const ModelParts& model, const Layout& layout, const StepWork& work,
+                           double micro_tokens);
 
 /// The fastest of micro-batches of mean_tokens, twice, four times ... as many up to the limit that fit in `device_bytes`; none when
 /// nothing fits, and then `smallest` is the memory of the smallest.
-std::optional<TrainingStep> best_step(const Machine& machine, const ModelParts& model, const Layout& layout, const StepWork& work, double* smallest = nullptr);
+std::optional<TrainingStep> best_step(const Machine& machine, const ModelParts& model, const Layout& layout, const StepWork& work,
+                                      double* smallest = nullptr);
 
 }  // namespace r1::pipeline

@@ -22,7 +22,9 @@ Machine h800() {
   return machine;
 }
 
-ModelParts deepseek_v3() { return ModelParts::of(model::ModelConfig::parse(ConfigNode::load(R1_SOURCE_DIR "/configs/models/deepseek_v3_671b.yaml"))); }
+ModelParts deepseek_v3() {
+  return ModelParts::of(model::ModelConfig::parse(ConfigNode::load(R1_SOURCE_DIR "/configs/models/deepseek_v3_671b.yaml")));
+}
 
 TEST(SimulateLinks, ExchangeOfASmallMixtureIsWhatTheHandSays) {
   // 10 tokens of width 4 in 2 bytes: 80 bytes. Experts on 4 ranks in 2 nodes: with 2 experts a token meets 2 (1 - 1/4) = 1.5 nodes,
@@ -67,7 +69,12 @@ TEST(SimulateLinks, DecodingsExchangeIsThatOfDeepEpsTable) {
   struct Row {
     double ranks, dispatch_us, combine_us, tolerance;
   };
-  for (const auto& row : {Row{8, 77, 114, 0.20}, {16, 118, 195, 0.05}, {32, 155, 273, 0.05}, {64, 173, 314, 0.05}, {128, 192, 369, 0.15}, {256, 194, 360, 0.15}}) {
+  for (const auto& row : {Row{8, 77, 114, 0.20},
+                          {16, 118, 195, 0.05},
+                          {32, 155, 273, 0.05},
+                          {64, 173, 314, 0.05},
+                          {128, 192, 369, 0.15},
+                          {256, 194, 360, 0.15}}) {
     const SamplerLayout layout{row.ranks, 8, 0};
     EXPECT_NEAR(1e6 * decode_exchange(machine, model, layout, 128, false) / row.dispatch_us, 1, row.tolerance) << row.ranks;
     EXPECT_NEAR(1e6 * decode_exchange(machine, model, layout, 128, true) / row.combine_us, 1, row.tolerance) << row.ranks;

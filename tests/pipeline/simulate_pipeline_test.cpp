@@ -14,7 +14,9 @@ Machine machine_without_tax() {
   return machine;
 }
 
-std::vector<ChunkTime> equal_stages(int64_t count, const ChunkTime& time) { return std::vector<ChunkTime>(static_cast<size_t>(count), time); }
+std::vector<ChunkTime> equal_stages(int64_t count, const ChunkTime& time) {
+  return std::vector<ChunkTime>(static_cast<size_t>(count), time);
+}
 
 double parts(const PipelineTime& t) { return t.forward + t.backward + t.weight + t.shared_device + t.exchange_exposed + t.bubble; }
 
@@ -36,7 +38,8 @@ TEST(SimulatePipeline, DualPipeHasItsPublishedBubble) {
     for (const int64_t m : {2 * P, 2 * P + 6, 5 * P}) {
       for (const auto& t : {ChunkTime{1, 1, 1}, ChunkTime{1, 1, 0.5}, ChunkTime{1, 1, 0.33}}) {
         const auto time = run_pipeline(machine, equal_stages(P, t), m, 0, true);
-        EXPECT_NEAR(time.bubble, dual_bubble(P, t.compute(), t.backward + t.weight, t.weight), 1e-9) << P << " stages, " << m << " micro-batches";
+        EXPECT_NEAR(time.bubble, dual_bubble(P, t.compute(), t.backward + t.weight, t.weight), 1e-9)
+            << P << " stages, " << m << " micro-batches";
         EXPECT_NEAR(parts(time), time.seconds, 1e-9);
       }
       // The formula is the outermost ranks'. Where an exchange is hidden, inner ranks, which have more chunks side by side, wait less.
@@ -63,12 +66,14 @@ TEST(SimulatePipeline, EveryMicroBatchIsComputedOnce) {
 TEST(SimulatePipeline, DualPipeHidesTheExchangeAndOneForwardOneBackwardDoesNot) {
   auto machine = machine_without_tax();
   const ChunkTime t{1, 1, 1, 0.5, 0.5, {}};
-  const auto dual = run_pipeline(machine, equal_stages(8, t), 40, 0, true), single = run_pipeline(machine, equal_stages(8, t), 40, 0, false);
+  const auto dual = run_pipeline(machine, equal_stages(8, t), 40, 0, true),
+             single = run_pipeline(machine, equal_stages(8, t), 40, 0, false);
   EXPECT_NEAR(single.exchange_exposed, 40, 1e-9);
   EXPECT_LT(dual.exchange_exposed, 0.5 * single.exchange_exposed);
   EXPECT_LT(dual.seconds, single.seconds);
   machine.cluster.exchange_multiprocessors = 20;
-  EXPECT_GT(run_pipeline(machine, equal_stages(8, t), 40, 0, true).seconds, dual.seconds) << "the exchange takes multiprocessors from products";
+  EXPECT_GT(run_pipeline(machine, equal_stages(8, t), 40, 0, true).seconds, dual.seconds)
+      << "the exchange takes multiprocessors from products";
 }
 
 TEST(SimulatePipeline, StagesAreCutEvenly) {
@@ -85,7 +90,8 @@ TEST(SimulatePipeline, StagesAreCutEvenly) {
 
 TEST(SimulatePipeline, SendsDelayTheFirstMicroBatchAlone) {
   const auto machine = machine_without_tax();
-  const auto without = run_pipeline(machine, equal_stages(4, {1, 1, 1}), 64, 0, false), with = run_pipeline(machine, equal_stages(4, {1, 1, 1}), 64, 0.1, false);
+  const auto without = run_pipeline(machine, equal_stages(4, {1, 1, 1}), 64, 0, false),
+             with = run_pipeline(machine, equal_stages(4, {1, 1, 1}), 64, 0.1, false);
   EXPECT_GT(with.seconds, without.seconds);
   EXPECT_LT(with.seconds, 1.1 * without.seconds);
 }

@@ -52,7 +52,8 @@ TEST_F(Simulate, V3sPreTrainingTakesThePublishedHoursWithinTenPercent) {
   EXPECT_EQ(in.layout->expert, 64);
   EXPECT_EQ(in.layout->nodes_limit, 4);
   const auto result = *simulate_stage(in);
-  EXPECT_NEAR(result.device_hours(2048) / result.tokens * 1e12 / 180e3, 1, 0.10) << "H800 hours per trillion tokens: arXiv:2412.19437v2, section 1";
+  EXPECT_NEAR(result.device_hours(2048) / result.tokens * 1e12 / 180e3, 1, 0.10)
+      << "H800 hours per trillion tokens: arXiv:2412.19437v2, section 1";
   EXPECT_EQ(result.training.pipeline.schedule, "DualPipe");
   EXPECT_EQ(result.training.micro_batches, 120);
 }
@@ -89,8 +90,8 @@ TEST_F(Simulate, R1ZeroTakesThePublishedHoursWithinTenPercent) {
   EXPECT_GT(rollout, 0.5 * sum) << "the longest completion is what is waited for";
 }
 
-// DeepSeek-V3/R1 inference system overview (2025): on average 73.7K tokens/s in, cache hits (56.3 %) included, and 14.8K out for a node at 20
-// to 22 tokens/s a sequence with 4,989 cached tokens. Averages of a day's load: a simulated full node does more, but not many times.
+// DeepSeek-V3/R1 inference system overview (2025): on average 73.7K tokens/s in, cache hits (56.3 %) included, and 14.8K out for a node at
+// 20 to 22 tokens/s a sequence with 4,989 cached tokens. Averages of a day's load: a simulated full node does more, but not many times.
 TEST_F(Simulate, ServingANodeIsNotSlowerThanThePublishedAverageOrManyTimesFaster) {
   const auto in = v3();
   const SamplerLayout decode{144, 8, 32.0 / 144};
@@ -131,14 +132,16 @@ TEST_F(Simulate, WithoutLinksMemoryAndWasteAStepIsItsFlopsByThePeak) {
     const double products = (model.layers() * (model.attention + model.dense_mlp) + model.head) * work.tokens;
     EXPECT_NEAR(step.seconds() / (6 * products / (1e12 * static_cast<double>(ranks))), 1, 1e-9) << ranks;
     const auto flops = model::FlopShape::of(config);
-    EXPECT_NEAR(3 * model::forward_flops(flops, {work.tokens, work.tokens, 0}) / (6 * products), 1, 0.001) << "the plan's FLOPs have norms too";
+    EXPECT_NEAR(3 * model::forward_flops(flops, {work.tokens, work.tokens, 0}) / (6 * products), 1, 0.001)
+        << "the plan's FLOPs have norms too";
   }
 }
 
 TEST_F(Simulate, MoreRanksAreNeverSlower) {
   double before = INFINITY;
   for (const int64_t ranks : {512, 1024, 2048, 4096, 8192}) {
-    const auto in = inputs_of("configs/plan/v3_pretraining.yaml", ranks, {"pipeline.0.plan.pipeline=0", "pipeline.0.plan.expert=0", "pipeline.0.activation_checkpointing=true"});
+    const auto in = inputs_of("configs/plan/v3_pretraining.yaml", ranks,
+                              {"pipeline.0.plan.pipeline=0", "pipeline.0.plan.expert=0", "pipeline.0.activation_checkpointing=true"});
     const double seconds = simulate_stage(in)->seconds;
     EXPECT_LT(seconds, before) << ranks;
     before = seconds;
@@ -170,8 +173,8 @@ TEST_F(Simulate, EverySlowerKernelOrLinkCostsTime) {
   for (auto in : {v3(), r1_zero()}) {
     const double seconds = simulate_stage(in)->seconds;
     for (const auto& assumption : assumptions_of(in)) {
-      if (assumption.text == "multiprocessors that all_to_all takes" || assumption.source == "assumed" || assumption.text.starts_with("time") ||
-          assumption.text.starts_with("mean") || assumption.text.starts_with("longest")) {
+      if (assumption.text == "multiprocessors that all_to_all takes" || assumption.source == "assumed" ||
+          assumption.text.starts_with("time") || assumption.text.starts_with("mean") || assumption.text.starts_with("longest")) {
         continue;
       }
       auto slower = in;
@@ -211,13 +214,18 @@ TEST_F(Simulate, RefusesFactorsThatDoNotMultiplyAndSaysWhatWouldFit) {
   const auto config = RunConfig::load("configs/r1/r1_zero.yaml", {}, LoadFor::kPlan);
   expect_text(error_of([&] { simulate(config, {}, SimulateOptions::parse({"ranks=512,pipeline=7"})); }),
               {"stage 'r1_zero'", "512 ranks are no multiple of 7 stages", "ranks=512,pipeline=8,expert=32 would"});
-  expect_text(error_of([&] { simulate(config, {}, SimulateOptions::parse({"ranks=512", "pipeline=16,expert=64"})); }),
+  expect_text(error_of([&] {
+                simulate(config, {}, SimulateOptions::parse({"ranks=512", "pipeline=16,expert=64"}));
+              }),
               {"512 ranks / 16 stages = 32 is no multiple of 64 expert ranks"});
   expect_text(error_of([&] { simulate(config, {}, SimulateOptions::parse({"ranks=64"})); }), {"on a rank that has 74.5 GiB", "ranks=512"});
-  expect_text(error_of([&] { simulate(config, {}, SimulateOptions::parse({"ranks=512,sampler=16"})); }), {"16 ranks: needs", "rollout.max_batch"});
-  expect_text(error_of([&] { simulate(config, "configs/hardware/cpu.yaml", SimulateOptions::parse({"ranks=512"})); }), {"configs/hardware/cpu.yaml", "cluster:"});
+  expect_text(error_of([&] { simulate(config, {}, SimulateOptions::parse({"ranks=512,sampler=16"})); }),
+              {"16 ranks: needs", "rollout.max_batch"});
+  expect_text(error_of([&] { simulate(config, "configs/hardware/cpu.yaml", SimulateOptions::parse({"ranks=512"})); }),
+              {"configs/hardware/cpu.yaml", "cluster:"});
   const auto counts = RunConfig::load("configs/r1/r1_zero.yaml", {"model.shape=configs/models/gpt_oss_20b.yaml"}, LoadFor::kPlan);
-  expect_text(error_of([&] { simulate(counts, {}, SimulateOptions::parse({"ranks=512"})); }), {"gpt-oss-20b only counts are known", "deepseek_v3_671b.yaml"});
+  expect_text(error_of([&] { simulate(counts, {}, SimulateOptions::parse({"ranks=512"})); }),
+              {"gpt-oss-20b only counts are known", "deepseek_v3_671b.yaml"});
 }
 
 TEST_F(Simulate, OptionsAreRefusedByNameAndValue) {
@@ -236,11 +244,22 @@ TEST_F(Simulate, OptionsAreRefusedByNameAndValue) {
   EXPECT_EQ(options.pipeline, 8);
 }
 
+TEST_F(Simulate, ALengthCurveIsRefusedWhenItIsNone) {
+  const auto load = [](const std::vector<std::string>& overrides) {
+    return error_of([&] { RunConfig::load("configs/r1/r1_zero.yaml", overrides, LoadFor::kPlan); });
+  };
+  expect_text(load({"pipeline.0.plan.curve_tokens=[500, 1000]"}), {"curve_tokens", "4 numbers"});
+  expect_text(load({"pipeline.0.plan.curve_steps=[0, 8200, 8000, 10400]"}), {"curve_steps", "rising order"});
+  expect_text(load({"pipeline.0.plan.curve_tokens=[0, 1, 1, 1]"}), {"curve_tokens", "above 0"});
+  expect_text(load({"pipeline.0.plan.pipeline=-1"}), {"plan.pipeline is -1", "the simulation chooses"});
+}
+
 TEST_F(Simulate, PrintsLayoutPhasesLinksHoursAndAssumptions) {
   const auto config = RunConfig::load("configs/r1/r1_zero.yaml", {}, LoadFor::kPlan);
   expect_text(simulate(config, {}, SimulateOptions::parse({"ranks=512"})),
-              {"64 pipelines x 8 stages", "refused", "rollout: prefill", "reward", "reference", "all_to_all exposed", "pipeline bubble", "gradient reduce exposed", "optimizer",
-               "InfiniBand", "simulated / published = ", "10 % less", "fitted to arXiv:2505.09343", "no drafts"});
+              {"64 pipelines x 8 stages", "refused", "rollout: prefill", "reward", "reference", "all_to_all exposed", "pipeline bubble",
+               "gradient reduce exposed", "optimizer", "InfiniBand", "simulated / published = ", "10 % less", "fitted to arXiv:2505.09343",
+               "no drafts"});
 }
 
 }  // namespace

@@ -17,10 +17,10 @@ struct Cluster {
   double attention_share = 0.585;     ///< of Hardware::flops: softmax(q k) v forward
   double attention_backward_share = 0.548;
   double decode_attention_share = 0.586;  ///< of Hardware::flops: decoding's attention
-  double memory_share = 0.9;          ///< of Hardware::bytes_per_s
-  double backward_share = 1;          ///< of a forward product's speed: both products of the backward pass
-  double exchange_share = 0.8;        ///< of a link: all_to_all, reduce_scatter and all_gather of much data
-  double exchange_multiprocessors = 20;  ///< that all_to_all takes from products while it runs beside them, of
+  double memory_share = 0.9;              ///< of Hardware::bytes_per_s
+  double backward_share = 1;              ///< of a forward product's speed: both products of the backward pass
+  double exchange_share = 0.8;            ///< of a link: all_to_all, reduce_scatter and all_gather of much data
+  double exchange_multiprocessors = 20;   ///< that all_to_all takes from products while it runs beside them, of
   double multiprocessors = 132;
   double dispatch_s = 42e-6, combine_s = 53e-6;  ///< of decoding's all_to_all, whatever its bytes
   static Cluster parse(ConfigNode node);

@@ -9,10 +9,10 @@ namespace r1::pipeline {
 
 /// The words of `--simulate`: "ranks=512,expert=64". 0: the fastest that fits, or what the hardware and model files say.
 struct SimulateOptions {
-  int64_t ranks = 0;            ///< devices of the run; must be said
-  int64_t pipeline = 0;         ///< stages while training
-  int64_t expert = 0;           ///< ranks of a stage that share its experts while training
-  int64_t sampler = 0;          ///< ranks that share one copy of the weights while sampling
+  int64_t ranks = 0;     ///< devices of the run; must be said
+  int64_t pipeline = 0;  ///< stages while training
+  int64_t expert = 0;    ///< ranks of a stage that share its experts while training
+  int64_t sampler = 0;   ///< ranks that share one copy of the weights while sampling
   int64_t gpus_per_node = 0;
   int64_t nodes_per_token = 0;  ///< limit of the nodes that a token's experts lie on; by default the model's topk_group
 
