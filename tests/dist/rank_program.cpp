@@ -195,6 +195,7 @@ void fault(Communicator& comm, const std::string& what, int who) {
   const auto x = torch::ones({1 << 20});
   comm.set_phase("warm-up");
   for (int i = 0; i < 3; ++i) comm.all_reduce(x, Reduce::kSum, "warm-up").wait();
+  std::cout << "running\n" << std::flush;
   if (what == "killed-in-collective") {
     comm.set_phase("backward");
     if (bad) {
@@ -203,6 +204,9 @@ void fault(Communicator& comm, const std::string& what, int who) {
         ::kill(::getpid(), SIGKILL);
       }).detach();
     }
+    for (;;) comm.all_reduce(x.fill_(1), Reduce::kSum, "gradients").wait();
+  } else if (what == "busy") {  // until somebody from outside does something
+    comm.set_phase("backward");
     for (;;) comm.all_reduce(x.fill_(1), Reduce::kSum, "gradients").wait();
   } else if (what == "killed-computing") {
     comm.set_phase("rollout");
@@ -251,12 +255,17 @@ void fault(Communicator& comm, const std::string& what, int who) {
 
 int run(const std::vector<std::string>& words) {
   ParallelConfig config;
-  config.heartbeat_s = 2;
-  config.deadline_s = 2;
+  if (words[0] == "fault") config.heartbeat_s = 2;
+  config.deadline_s = words[0] == "fault" && words[1] == "missing" ? 2 : 60;
   auto launch = read_launch();
   if (words[0] == "port") launch.master_port = std::stoi(words[1]);
   const auto comm = connect(launch, config, false);
   if (words[0] == "collectives") collectives(*comm);
+  if (words[0] == "short") {
+    for (const int64_t count : {1, 1000, 300'001}) check_kinds(*comm, torch::kFloat, count, count % 5);
+    bytes(*comm);
+    pieces(*comm);
+  }
   if (words[0] == "order") order_of_sums(*comm);
   if (words[0] == "bytes") bytes(*comm);
   if (words[0] == "pieces") pieces(*comm);

@@ -31,25 +31,27 @@ void expect_message(const JobResult& result, const std::string& pattern, int num
   EXPECT_LT(result.seconds, at_most_s);
 }
 
+constexpr double kAtMost_s = 30;  // 2 to 5 on an idle machine
+
 constexpr const char* kGradients = "all_reduce of 'gradients' \\(1,048,576 x float32, 4.2 MB\\)";
 
 TEST(Watch, NamesARankThatIsKilledInACollective) {
   for (const int who : {0, 2}) {
     const auto pattern = "r1: rank " + std::to_string(who) + " \\(pid \\d+ on \\S+\\) is lost: its process has ended. It was in phase 'backward', " +
                          "(waiting since .* in|after) collective \\d+";
-    expect_message(run_fault("killed-in-collective", who), pattern, 2, 137, 15);
+    expect_message(run_fault("killed-in-collective", who), pattern, 2, 137, kAtMost_s);
   }
 }
 
 TEST(Watch, NamesARankThatIsKilledWhileItComputes) {
   const auto result = run_fault("killed-computing", 2);
-  expect_message(result, "r1: rank 2 \\(pid \\d+ on \\S+\\) is lost: its process has ended. It was in phase 'rollout', after collective 3\\.", 2, 137, 15);
+  expect_message(result, "r1: rank 2 \\(pid \\d+ on \\S+\\) is lost: its process has ended. It was in phase 'rollout', after collective 3\\.", 2, 137, kAtMost_s);
   EXPECT_EQ(count(result.err, "This is rank [01], in phase 'rollout', waiting since .* s in collective 4: " + std::string(kGradients)), 2) << result.err;
   EXPECT_EQ(count(result.err, "go on with `r1 resume`"), 2);
 }
 
 TEST(Watch, FindsARankThatIsKilledWhileNobodyWaits) {
-  expect_message(run_fault("killed-all-compute", 0), "r1: rank 0 .* is lost: its process has ended. It was in phase 'rollout'", 2, 137, 15);
+  expect_message(run_fault("killed-all-compute", 0), "r1: rank 0 .* is lost: its process has ended. It was in phase 'rollout'", 2, 137, kAtMost_s);
 }
 
 // The ranks run under a shell, so mpirun does not end them, and each says how it ended.
@@ -67,7 +69,7 @@ TEST(Watch, NamesARankThatIsStopped) {
     const auto pattern = "r1: rank " + std::to_string(who) +
                          " \\(pid \\d+ on \\S+\\) is lost: no sign of life for [234][0-9. ]* s; its process is stopped. It was in phase 'rollout', after "
                          "collective 3\\.\n  This is rank [012],";
-    expect_message(run_fault("stopped", who), pattern, 2, kLostRank, 20);
+    expect_message(run_fault("stopped", who), pattern, 2, kLostRank, kAtMost_s);
   }
 }
 
@@ -75,22 +77,24 @@ TEST(Watch, NamesARankThatDoesNotComeWithinTheDeadline) {
   const auto pattern = "r1: missing in collective 4: " + std::string(kGradients) +
                        ", for which rank \\d \\(pid \\d+ on \\S+\\) has waited 2[0-9.]* s \\(deadline 2 s\\): rank 1 \\(pid \\d+ on \\S+\\), which is in phase "
                        "'reward', after collective 3\\.";
-  expect_message(run_fault("missing", 1), pattern, 3, kLostRank, 20);
+  expect_message(run_fault("missing", 1), pattern, 3, kLostRank, kAtMost_s);
 }
 
 TEST(Watch, NamesRanksThatHaveLostStep) {
   const auto result = run_fault("mismatched", 1);
-  expect_message(result, "r1: the ranks have lost step: collective 4: ", 3, kLostRank, 15);
+  expect_message(result, "r1: the ranks have lost step: collective 4: ", 3, kLostRank, kAtMost_s);
   EXPECT_GE(count(result.err, "rank 1 \\(pid \\d+ on \\S+\\) is in broadcast of 'weights' \\(5 x float32, 20 bytes, from rank 1\\)"), 3) << result.err;
 }
 
 TEST(Watch, ARankThatEndsBeforeTheOthersHasLostStep) {
-  expect_message(run_fault("left-early", 2), "rank 2 \\(pid \\d+ on \\S+\\) is in barrier 'end of the job'", 3, kLostRank, 15);
+  expect_message(run_fault("left-early", 2), "rank 2 \\(pid \\d+ on \\S+\\) is in barrier 'end of the job'", 3, kLostRank, kAtMost_s);
 }
 
 TEST(Watch, ARankWithAnErrorOfItsOwnEndsTheJob) {
   const auto result = run_fault("error", 2);
-  expect_message(result, "r1: rank 2 \\(pid \\d+ on \\S+\\) has ended with an error of its own, printed above", 2, 1, 15);
+  // mpirun's code is that of the first it sees: on a loaded machine the ranks that found it may be quicker than the one that failed.
+  expect_message(result, "r1: rank 2 \\(pid \\d+ on \\S+\\) has ended with an error of its own, printed above", 2,
+                 result.exit_code == kLostRank ? kLostRank : 1, kAtMost_s);
   EXPECT_EQ(count(result.err, "error: this rank has an error of its own"), 1) << result.err;
 }
 
@@ -102,7 +106,7 @@ TEST(Watch, AnErrorTogetherIsPrintedOnceAndIsNoLoss) {
 }
 
 TEST(Watch, ARankThatCallsExitIsLost) {
-  expect_message(run_fault("exit", 0), "r1: rank 0 \\(pid \\d+ on \\S+\\) is lost: its process has ended.", 2, 3, 15);
+  expect_message(run_fault("exit", 0), "r1: rank 0 \\(pid \\d+ on \\S+\\) is lost: its process has ended.", 2, 3, kAtMost_s);
 }
 
 TEST(Watch, APortThatIsTakenIsNamed) {
@@ -118,7 +122,7 @@ TEST(Watch, APortThatIsTakenIsNamed) {
   const auto result = run_ranks(2, {"port", port});
   EXPECT_EQ(count(result.err, "error: port " + port + ", where rank 0 is to host the ranks' store, is taken on this machine"), 1) << result.err;
   EXPECT_EQ(result.exit_code, 1);
-  EXPECT_LT(result.seconds, 15);
+  EXPECT_LT(result.seconds, kAtMost_s);
   ::close(socket);
 }
 
