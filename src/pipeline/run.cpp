@@ -245,6 +245,9 @@ std::shared_ptr<dist::Communicator> join_ranks(const RunConfig& config) {
   if (!device.is_cpu() && launch.world_size > 1 && config.parallel.zero) {
     config.source.reject("parallel", "zero: false on GPUs", "ZeRO-1 is written for CPU ranks alone.");
   }
+  if (config.parallel.expert > 1) {
+    config.source.child("parallel").reject("expert", "1", "Experts are not dealt over ranks yet: every rank holds all of them, and data is divided.");
+  }
   config.parallel.check_grid(launch.world_size);
   if (const int threads = threads_of(config, launch); threads > 0) {
     torch::set_num_threads(threads);
