@@ -128,7 +128,7 @@ TEST_F(CheckpointRanks, EmptySharesLeaveNoEntry) {
   expect_step(reader, 1);
   Names entries;
   for (const auto& name : listing(reader.path())) {
-    if (!name.starts_with("optimizer")) continue;
+    if (!name.starts_with("optimizer") || !name.ends_with(".safetensors")) continue;
     const SafetensorsFile file(reader.path() / name);
     for (const auto& view : file.tensors()) entries.push_back(view.name);
   }
