@@ -34,7 +34,8 @@ ALLOWED = {
     "train": {"model", "data", "rollout", "reward", "algo", "dist", "tokenizer", "ops", "kernels", "util"},
     "pipeline": {"train", "model", "data", "rollout", "reward", "algo", "dist", "tokenizer", "ops", "kernels", "util"},
     # the pipes (tokenize, logprobs, generate, import, export, doctor) work on one module each
-    "apps": {"pipeline", "report", "train", "data", "rollout", "reward", "model", "tokenizer", "ops", "kernels", "util"},
+    # dist: for who this rank is, before and after there is a run
+    "apps": {"pipeline", "report", "train", "data", "rollout", "reward", "model", "tokenizer", "dist", "ops", "kernels", "util"},
 }
 NO_TORCH = {"util", "tokenizer", "data", "reward", "report"}
 SOURCE_ENDINGS = (".h", ".cpp", ".cu", ".cuh")

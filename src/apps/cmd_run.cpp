@@ -9,6 +9,7 @@
 #include "r1/util/process_age.h"
 #include "r1/util/stop_signal.h"
 #include "run_support.h"
+#include "supervise.h"
 
 namespace r1::apps {
 
@@ -30,8 +31,9 @@ void add_run_command(CLI::App& app, Action& action) {
   struct Options {
     std::string config;
     std::vector<std::string> overrides;
-    bool dry_run = false;
+    bool dry_run = false, or_resume = false;
     std::string from, until;
+    Supervision supervision;
   };
   auto options = std::make_shared<Options>();
   auto* command = app.add_subcommand("run", "run all stages of a config in a new run directory");
@@ -43,11 +45,19 @@ void add_run_command(CLI::App& app, Action& action) {
   command->add_option("--from", options->from,
                       "run this stage and all that depends on it again, in the run directory that is there");
   command->add_option("--until", options->until, "end after this stage; `r1 resume` goes on");
+  command->add_flag("--or-resume", options->or_resume,
+                    "where the run directory exists, go on with it as `r1 resume` does: the same command starts and restarts a job");
+  command->add_option("--launch", options->supervision.launch, "start the ranks by these words before r1: \"mpirun -n 4\"");
+  command->add_option("--max-restarts", options->supervision.max_restarts,
+                      "go on from the newest checkpoint, so many times at most, when a rank is lost or killed")
+      ->check(from_to(0, 1000000));
   set_examples(
       *command,
       "  r1 run configs/tiny/r1_zero.yaml\n"
       "  r1 run configs/tiny/r1_zero.yaml name=second seed=2 pipeline.1.group_size=16\n"
       "  r1 run configs/tiny/r1.yaml --from rl_2 --dry-run\n"
+      "  mpirun -n 4 r1 run configs/tiny/r1_zero.yaml\n"
+      "  r1 run configs/tiny/r1_zero.yaml --launch \"mpirun -n 4\" --max-restarts 10\n"
       "Ctrl-C ends after the running step with a checkpoint (exit code 130); a second Ctrl-C at once.\n");
   command->callback([options, &action] {
     action = [options] {
@@ -58,8 +68,18 @@ void add_run_command(CLI::App& app, Action& action) {
       }
       std::string line = "r1 run " + options->config;
       for (const auto& item : options->overrides) line += " " + item;
+      if (options->supervision.wanted()) {
+        std::vector<std::string> arguments{"run", options->config};
+        arguments.insert(arguments.end(), options->overrides.begin(), options->overrides.end());
+        if (options->or_resume) arguments.push_back("--or-resume");
+        if (!options->from.empty()) arguments.insert(arguments.end(), {"--from", options->from});
+        if (!options->until.empty()) arguments.insert(arguments.end(), {"--until", options->until});
+        return supervise(options->supervision, arguments);
+      }
       return interruptible(config.run_dir.string(), [&] {
-        if (options->from.empty()) pipeline::run(config, line, options->until, process_age_s());
+        const bool begun = options->or_resume && std::filesystem::exists(config.run_dir / "config.yaml");
+        if (begun) pipeline::resume(config.run_dir, {}, false, line + " --or-resume", options->until, process_age_s());
+        else if (options->from.empty()) pipeline::run(config, line, options->until, process_age_s());
         else pipeline::run_from(config, options->from, line + " --from " + options->from, options->until, process_age_s());
       });
     };

@@ -11,6 +11,7 @@
 #include "commands.h"
 #include "kernels/parallel.h"
 #include "output.h"
+#include "r1/dist/launch.h"
 #include "r1/util/error.h"
 #include "r1/util/strings.h"
 #include "version.h"
@@ -44,6 +45,17 @@ void add_commands(CLI::App& app, Action& action) {
 void keep_freed_memory() {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 2'000'000'000);
+}
+
+// Of ranks that have not met yet, all of a node find the same mistake in the same config: one of them says it.
+void print_failure(const std::string& message) {
+  dist::Launch launch;
+  try {
+    launch = dist::read_launch();
+  } catch (const Error&) {  // it is what `message` says
+  }
+  if (launch.rank > 0 && launch.local_rank > 0 && !dist::connected()) return;
+  std::cerr << (launch.rank > 0 ? cat("r1 (rank ", launch.rank, "): ") : "r1: ") << message << '\n';
 }
 
 void use_threads(int threads) {
@@ -104,14 +116,15 @@ int main(int argc, char** argv) {
     std::ios::sync_with_stdio(false);
     return r1::apps::run_command_line(argc, argv);
   } catch (const r1::Error& error) {
-    std::cerr << "r1: " << error.what() << '\n';
+    r1::apps::print_failure(error.what());
+  } catch (const r1::dist::FailedElsewhere&) {  // that rank has said it
   } catch (const c10::Error& error) {
     const std::string text = error.what_without_backtrace();
-    std::cerr << "r1: " << text.substr(0, text.find('\n')) << '\n';
+    r1::apps::print_failure(text.substr(0, text.find('\n')));
   } catch (const std::bad_alloc&) {
-    std::cerr << "r1: not enough memory. Use a smaller model, batch or context, or a machine with more.\n";
+    r1::apps::print_failure("not enough memory. Use a smaller model, batch or context, or a machine with more.");
   } catch (const std::exception& error) {
-    std::cerr << "r1: unexpected error: " << error.what() << '\n';
+    r1::apps::print_failure(std::string("unexpected error: ") + error.what());
   }
   return kFailed;
 }

@@ -1,5 +1,7 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 
+#include <atomic>
+
 #include "mpi_communicator.h"
 #include "nccl_communicator.h"
 #include "r1/dist/launch.h"
@@ -9,6 +11,8 @@
 
 namespace r1::dist {
 namespace {
+
+std::atomic<bool> is_connected{false};
 
 constexpr double kJoin_s = 60, kJoinOverNetwork_s = 300;  // for rank 0's store to come up
 
@@ -78,11 +82,7 @@ std::shared_ptr<Communicator> connect_by_mpi(const Launch& launch, const Paralle
   }
 }
 
-}  // namespace
-
-std::shared_ptr<Communicator> connect(const Launch& launch, const ParallelConfig& config, bool gpu) {
-  StatusBoard::of_process().set_rank(launch.rank);
-  if (launch.world_size == 1) return single();
+std::shared_ptr<Communicator> connect_by_any(const Launch& launch, const ParallelConfig& config, bool gpu) {
   if (launch.pmi) return connect_by_mpi(launch, config, gpu);
   if (!gpu) {
     throw Error(cat("parallel: ", launch.world_size, " ranks on CPUs talk over MPI, and ",
@@ -94,5 +94,17 @@ std::shared_ptr<Communicator> connect(const Launch& launch, const ParallelConfig
   auto session = open_session(launch, config, &nccl);
   return nccl_communicator(std::move(session), nccl->torch_store(), nullptr, launch.rank, launch.world_size, launch.local_rank);
 }
+
+}  // namespace
+
+std::shared_ptr<Communicator> connect(const Launch& launch, const ParallelConfig& config, bool gpu) {
+  StatusBoard::of_process().set_rank(launch.rank);
+  if (launch.world_size == 1) return single();
+  auto ranks = connect_by_any(launch, config, gpu);
+  is_connected = true;
+  return ranks;
+}
+
+bool connected() { return is_connected; }
 
 }  // namespace r1::dist

@@ -21,11 +21,16 @@ DeviceChoice read_device(const ConfigNode& node) {
   return device_of_name(name);
 }
 
-at::Device choose_device(DeviceChoice choice, const std::string& where) {
+at::Device choose_device(DeviceChoice choice, const std::string& where, int index) {
   if (choice == DeviceChoice::kCpu) return at::kCPU;
   const auto why = ops::why_no_gpu();
   if (why.empty()) {
-    const at::Device device(at::kCUDA, 0);
+    const auto found = static_cast<int>(ops::gpus().size());
+    if (index >= found) {
+      throw Error(cat(where, ": the launcher has started more than ", index, " ranks on this machine, which has ", found,
+                      found == 1 ? " GPU" : " GPUs", "; accepted: one rank for each GPU.\n  Start fewer, or write device: cpu."));
+    }
+    const at::Device device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
     ops::prepare(device);
     return device;
   }

@@ -109,8 +109,10 @@ train::EvalResult evaluate_model(const EvaluationRequest& request, const train::
   const auto device = choose_device(choice, request.device || !request.config ? "--device" : request.config->source.where("device"));
   auto model = load_model(request.model, compute_dtype(device), device);
   rollout::Engine engine(model, task.tokenizer, task.engine);
-  return train::evaluate(engine, task.tokenizer, task.reward, task.problems, count, task.eval.samples,
-                         sampling, {request.seed.value_or(task.seed), stage_id("eval"), 0}, listener);
+  train::ScoringSeconds seconds;
+  const train::Sharing alone;
+  return train::evaluate({engine, task.tokenizer, task.reward, alone, seconds}, task.problems, count, task.eval.samples, sampling,
+                         {request.seed.value_or(task.seed), stage_id("eval"), 0}, listener);
 }
 
 }  // namespace r1::pipeline

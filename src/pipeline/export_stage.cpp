@@ -6,8 +6,11 @@
 namespace r1::pipeline {
 
 train::Metrics ExportStage::advance() {
-  std::filesystem::create_directories(transfer_.target.parent_path());
-  wrote_ = transfer_.run();
+  ranks_->together("export", [&] {
+    if (!ranks_->is_first()) return;
+    std::filesystem::create_directories(transfer_.target.parent_path());
+    wrote_ = transfer_.run();
+  });
   step_ = 1;
   return {{"bytes", static_cast<double>(bytes_on_disk(transfer_.target))}};
 }

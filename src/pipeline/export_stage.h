@@ -8,7 +8,10 @@ namespace r1::pipeline {
 /// One step; run again after a kill it replaces what is there.
 class ExportStage : public train::Stage {
  public:
-  explicit ExportStage(ModelTransfer transfer) : transfer_(std::move(transfer)) { transfer_.force = true; }
+  /// Of the ranks the first one writes.
+  ExportStage(ModelTransfer transfer, std::shared_ptr<dist::Communicator> ranks) : transfer_(std::move(transfer)), ranks_(std::move(ranks)) {
+    transfer_.force = true;
+  }
 
   int64_t total_steps() const override { return 1; }
   int64_t steps_done() const override { return step_; }
@@ -23,6 +26,7 @@ class ExportStage : public train::Stage {
 
  private:
   ModelTransfer transfer_;
+  std::shared_ptr<dist::Communicator> ranks_;
   int64_t step_ = 0;
   std::string wrote_;
 };

@@ -45,6 +45,7 @@ Hardware Hardware::load(const std::filesystem::path& file) {
     node.require(key, *value, between(1e-4, 1.0), "It is a share of the peak.");
   }
   node.require("decoding_copies", h.decoding_copies);
+  if (node.has("cluster")) h.cluster = Cluster::parse(node.child("cluster"));
   node.reject_unknown_keys();
   return h;
 }

@@ -21,6 +21,7 @@ ModelShape ModelShape::of(const model::ModelConfig& c) {
   s.vocab_size = c.vocab_size;
   s.max_positions = c.max_positions;
   s.tie_embeddings = c.tie_embeddings;
+  s.config = c;
   return s;
 }
 

@@ -1,5 +1,7 @@
 #include "r1/pipeline/plan_config.h"
 
+#include "r1/util/strings.h"
+
 namespace r1::pipeline {
 
 PlanConfig PlanConfig::parse(ConfigNode node) {
@@ -22,6 +24,15 @@ StageAssumptions StageAssumptions::parse(ConfigNode node) {
     node.read(key, *value, at_least(0.0), "It only serves the plan.");
   }
   node.read("tokens_per_decode_step", a.tokens_per_decode_step, at_least(1.0), "1: every decoding step gives a sequence one token.");
+  node.read("pipeline", a.pipeline, at_least<int64_t>(0), "0: the simulation chooses.");
+  node.read("expert", a.expert, at_least<int64_t>(0), "0: the simulation chooses.");
+  node.read("curve_steps", a.curve_steps);
+  node.read("curve_tokens", a.curve_tokens);
+  if (a.curve_steps.size() != a.curve_tokens.size()) node.reject("curve_tokens", cat(a.curve_steps.size(), " numbers, as many as curve_steps has"), "One mean per step.");
+  for (size_t i = 0; i < a.curve_steps.size(); ++i) {
+    if (i > 0 && a.curve_steps[i] < a.curve_steps[i - 1]) node.reject("curve_steps", "steps in rising order", "Lines are drawn from one to the next.");
+    if (a.curve_tokens[i] <= 0) node.reject("curve_tokens", "numbers above 0", "They are means of completions, in tokens.");
+  }
   node.reject_unknown_keys();
   return a;
 }

@@ -1,9 +1,11 @@
 #include "r1/pipeline/run.h"
 
+#include <sched.h>
 #include <torch/torch.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <thread>
 #include <map>
 #include <numeric>
 
@@ -11,6 +13,7 @@
 #include "closing_table.h"
 #include "export_stage.h"
 #include "kernels/parallel.h"
+#include "r1/dist/launch.h"
 #include "r1/pipeline/ledger.h"
 #include "r1/pipeline/plan.h"
 #include "r1/train/eval_stage.h"
@@ -92,7 +95,7 @@ Texts make_source(const RunConfig& config, const TextSourceConfig& source, const
 
 // Text i of a mixture: its source is drawn by weight, and the source gives its own text i.
 Texts make_texts(const RunConfig& config, const TextDataConfig& data, const std::string& stage, const std::filesystem::path& run_dir,
-                 const RunData& loaded) {
+                 const RunData& loaded, const dist::Communicator& ranks) {
   std::vector<Texts> sources;
   std::vector<double> weights;
   std::vector<nlohmann::ordered_json> findings;
@@ -104,7 +107,7 @@ Texts make_texts(const RunConfig& config, const TextDataConfig& data, const std:
     checked = checked || source.checks.any();
     count += sources.back().count;
   }
-  if (checked) write_findings(run_dir, stage, findings);
+  if (checked && ranks.is_first()) write_findings(run_dir, stage, findings);
   if (sources.size() == 1) return sources[0];
   const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
   const auto drawn = [sources, weights, total, seed = config.seed, id = stage_id(stage.c_str())](int64_t i) {
@@ -121,11 +124,11 @@ Texts make_texts(const RunConfig& config, const TextDataConfig& data, const std:
 }
 
 // The last checkpoint of a finished stage. An older one will not do: the run would go on from other weights than the
-// unbroken one.
+// unbroken one. Collective.
 train::FoundCheckpoint last_checkpoint(const RunDirectory& directory, const std::string& stage) {
   const auto folder = directory.path() / "checkpoints" / stage;
   const int64_t last_step = directory.finished_stage(stage)->at("steps");
-  const auto found = train::newest_checkpoint(folder);
+  const auto found = train::newest_checkpoint(folder, directory.ranks());
   if (!found || found->step != last_step) {
     throw Error(cat(folder.string(), ": the last checkpoint of the finished stage '", stage, "', of step ", last_step,
                     ", is not there or damaged; found: ", found ? cat("step ", found->step) : "none", ".\n  Remove ",
@@ -140,7 +143,7 @@ std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const RunDirec
   if (const auto* text = std::get_if<TextStageEntry>(&entry.config)) {
     std::optional<train::Evaluator> evaluator;
     if (text->config.eval) evaluator.emplace(*text->config.eval, Reward(*entry.reward), data.problems->eval);
-    const auto texts = make_texts(config, text->data, entry.name, context.run_dir, data);
+    const auto texts = make_texts(config, text->data, entry.name, context.run_dir, data, directory.ranks());
     auto settings = text->config;
     settings.resolve_epochs(static_cast<double>(texts.count));
     return std::make_unique<train::TextStage>(context, settings, texts.at, std::move(evaluator));
@@ -158,7 +161,7 @@ std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const RunDirec
   }
   if (const auto* exported = std::get_if<ExportEntry>(&entry.config)) {
     const auto source = entry.from.empty() ? entry.model.path : last_checkpoint(directory, entry.from).path;
-    return std::make_unique<ExportStage>(ModelTransfer{source, context.run_dir / exported->path, {}, exported->dtype, true});
+    return std::make_unique<ExportStage>(ModelTransfer{source, context.run_dir / exported->path, {}, exported->dtype, true}, context.sharing.ranks);
   }
   const auto& grpo = std::get<train::GrpoStageConfig>(entry.config);
   std::optional<train::PreferenceModel> preference;
@@ -225,55 +228,124 @@ bool uses_activation_checkpointing(const StageEntry& entry) {
   return reward != nullptr && reward->config.update.activation_checkpointing;
 }
 
-void run_stages(const RunConfig& config, const RunData& data, const RunDirectory& directory, bool resumed, const std::string& until,
-                Ledger& ledger) {
-  if (config.threads > 0) {
-    torch::set_num_threads(static_cast<int>(config.threads));
-    kernels::set_num_threads(static_cast<int>(config.threads));
+// Every rank of a node would take all of its cores: where the launcher has not bound them, they share.
+int threads_of(const RunConfig& config, const dist::Launch& launch) {
+  if (config.threads > 0) return static_cast<int>(config.threads);
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  const bool bound = ::sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) < cores;
+  return launch.local_size == 1 || bound ? 0 : std::max(1, cores / launch.local_size);
+}
+
+// The job that the launcher has started, as this rank sees it.
+std::shared_ptr<dist::Communicator> join_ranks(const RunConfig& config) {
+  const auto launch = dist::read_launch();
+  const auto device = choose_device(config.device, config.source.where("device"), launch.local_rank);
+  if (!device.is_cpu() && launch.world_size > 1 && config.parallel.zero) {
+    config.source.reject("parallel", "zero: false on GPUs", "ZeRO-1 is written for CPU ranks alone.");
   }
-  set_log_file(directory.path() / "log.txt");
-  const auto device = choose_device(config.device, config.source.where("device"));
-  log_info(cat("device: ", describe_device(device)));
-  const auto plan = describe_plan(config);
-  std::printf("%s\n", plan.c_str());
-  std::fflush(stdout);
-  if (data.problems && !data.problems->checks.empty()) write_findings(directory.path(), "problems", data.problems->findings);
+  config.parallel.check_grid(launch.world_size);
+  if (const int threads = threads_of(config, launch); threads > 0) {
+    torch::set_num_threads(threads);
+    kernels::set_num_threads(threads);
+  }
+  auto ranks = dist::connect(launch, config.parallel, !device.is_cpu());
+  set_log_to_stderr(ranks->is_first());
+  return ranks;
+}
+
+// Whether the stage is complete; else it is ready to run: what it had made with other settings is set aside. Collective.
+bool is_complete(const StageEntry& entry, const std::vector<std::string>& settings, const RunDirectory& directory) {
+  auto& ranks = directory.ranks();
+  enum : char { kComplete = 'c', kAnew = 'a', kRun = 'r' };
+  std::string next(1, kRun);
+  ranks.together("stage " + entry.name, [&] {
+    if (!ranks.is_first()) return;
+    if (const auto done = directory.finished_stage(entry.name)) {
+      if (done->value("settings", settings) == settings) {
+        log_info(cat("stage '", entry.name, "' is complete"));
+        next[0] = kComplete;
+      } else {
+        log_warning(cat("stage '", entry.name, "' runs again: ", difference(done->at("settings"), settings)));
+        next[0] = kAnew;
+      }
+    } else if (const auto begun = directory.begun_with(entry.name); !begun.empty() && inputs_differ(begun, settings)) {
+      log_warning(cat("stage '", entry.name, "' starts over: ", difference(begun, settings)));
+      next[0] = kAnew;
+    }
+  });
+  next = ranks.broadcast_bytes(next, 0, "what is next");
+  if (next[0] == kComplete) return true;
+  if (next[0] == kAnew) directory.set_aside(entry.name);
+  directory.begin_stage(entry.name, settings);
+  return false;
+}
+
+// What each rank does, in a file of its own while the job lives.
+void show_status(dist::Communicator& ranks, const std::filesystem::path& folder) {
+  if (ranks.alone()) return;
+  ranks.together("the ranks' status", [&] {
+    if (!ranks.is_first()) return;
+    std::filesystem::remove_all(folder);  // of a job of more ranks
+    std::filesystem::create_directories(folder);
+  });
+  ranks.together("the ranks' status", [&] { dist::show_status_in(folder.string()); });
+}
+
+void run_stages(const RunConfig& config, const RunData& data, const RunDirectory& directory, bool resumed, const std::string& until,
+                Ledger* ledger) {
+  auto& ranks = directory.ranks();
+  set_log_file(directory.path() / (ranks.is_first() ? "log.txt" : cat("log.rank-", ranks.rank(), ".txt")));
+  show_status(ranks, directory.path() / "ranks");
+  const auto device = ranks.alone() ? choose_device(config.device, config.source.where("device")) : ranks.device();
+  log_info(cat("device: ", describe_device(device), ranks.alone() ? "" : cat("; ranks: ", ranks.size(), ", ", kernels::num_threads(), " threads each")));
+  if (ranks.is_first()) {
+    std::printf("%s\n", describe_plan(config).c_str());
+    std::fflush(stdout);
+    if (data.problems && !data.problems->checks.empty()) write_findings(directory.path(), "problems", data.problems->findings);
+  }
   const auto tokenizer = Tokenizer::load(directory.path() / "tokenizer");
   const auto output_of = [&](const std::string& name) { return directory.finished_stage(name)->value("output", ""); };
   for (const auto& entry : config.stages) {
     const auto settings = stage_settings(config, entry, output_of);
-    if (const auto done = directory.finished_stage(entry.name)) {
-      if (done->value("settings", settings) == settings) {
-        log_info(cat("stage '", entry.name, "' is complete"));
-        if (entry.name == until) break;
-        continue;
-      }
-      log_warning(cat("stage '", entry.name, "' runs again: ", difference(done->at("settings"), settings)));
-      directory.set_aside(entry.name);
-    } else if (const auto begun = directory.begun_with(entry.name); !begun.empty() && inputs_differ(begun, settings)) {
-      log_warning(cat("stage '", entry.name, "' starts over: ", difference(begun, settings)));
-      directory.set_aside(entry.name);
+    if (is_complete(entry, settings, directory)) {
+      if (entry.name == until) break;
+      continue;
     }
-    directory.begin_stage(entry.name, settings);
-    ledger.begin_stage(entry.name, model::FlopShape::of(entry.model.config), uses_activation_checkpointing(entry));
+    if (ledger) ledger->begin_stage(entry.name, model::FlopShape::of(entry.model.config), uses_activation_checkpointing(entry));
     const double load_start_s = monotonic_s();
     model::Transformer model(entry.model.config);
     load_start(config, directory, entry, model);
     place(model, device, entry);
-    train::StageContext context{entry.name, directory.path(), config.seed, model, tokenizer, true};
+    train::StageContext context{entry.name, directory.path(), config.seed, model, tokenizer, true,
+                                {directory.shared_ranks(), config.numerics, config.parallel.zero && !ranks.alone()}};
     const auto stage = make_stage(config, directory, entry, context, data);
     train::Usage loaded;
     loaded.load_s = monotonic_s() - load_start_s;
-    ledger.add(0, loaded, true);
-    auto summary = train::run_stage(*stage, context, {config.checkpoint, resumed, [&](int64_t step, const train::Usage& spent) { ledger.add(step, spent); }});
+    if (ledger) ledger->add(0, loaded, true);
+    const auto account = [&](int64_t step, const train::Usage& spent) {
+      if (ledger) ledger->add(step, spent);
+    };
+    auto summary = train::run_stage(*stage, context, {config.checkpoint, resumed, account});
     summary["settings"] = settings;
-    summary["output"] = output_hash(directory.path(), entry);
+    if (ranks.is_first()) summary["output"] = output_hash(directory.path(), entry);
     directory.finish_stage(entry.name, summary);
     if (entry.name == until) break;
   }
-  ledger.add_up();
+  if (!ranks.is_first()) return;
+  ledger->add_up();
   std::printf("%s", closing_table(config, directory).c_str());
   std::fflush(stdout);
+}
+
+// Of all ranks' work; the first one keeps it.
+std::unique_ptr<Ledger> open_ledger(const RunConfig& config, const RunDirectory& directory, double already_s) {
+  std::unique_ptr<Ledger> ledger;
+  directory.ranks().together("opening the ledger", [&] {
+    if (directory.ranks().is_first()) ledger = std::make_unique<Ledger>(directory.path(), config.cost, already_s);
+  });
+  return ledger;
 }
 
 // Finished stages that `config` would run again: their own settings differ, or those of a stage that they read from.
@@ -350,7 +422,7 @@ void run_from(const RunConfig& config, const std::string& from, const std::strin
   const double start_s = monotonic_s();
   require_stage(config, from, "--from");
   require_stage(config, until, "--until");
-  const auto directory = RunDirectory::open(config.run_dir, command_line);
+  const auto directory = RunDirectory::open(config.run_dir, command_line, join_ranks(config));
   const auto data = load_data(config);
   const auto repeated = depending_on(config, from);
   const auto output_of = [&](const std::string& name) { return directory.finished_stage(name)->value("output", ""); };
@@ -376,28 +448,32 @@ void run_from(const RunConfig& config, const std::string& from, const std::strin
     if (directory.finished_stage(name) || !directory.begun_with(name).empty()) directory.set_aside(name);
   }
   directory.replace_config(config);
-  Ledger ledger(directory.path(), config.cost, already_s + monotonic_s() - start_s);
-  run_stages(config, data, directory, true, until, ledger);
+  const auto ledger = open_ledger(config, directory, already_s + monotonic_s() - start_s);
+  run_stages(config, data, directory, true, until, ledger.get());
 }
 
 void run(const RunConfig& config, const std::string& command_line, const std::string& until, double already_s) {
   const double start_s = monotonic_s();
   require_stage(config, until, "--until");
-  RunDirectory::require_new(config);  // before the data is read, which may take long
+  const auto ranks = join_ranks(config);
+  ranks->together("reading the data", [&] {
+    if (ranks->is_first()) RunDirectory::require_new(config);  // before the data is read, which may take long
+  });
   const auto data = load_data(config);
-  const auto directory = RunDirectory::create(config, command_line);
-  Ledger ledger(directory.path(), config.cost, already_s + monotonic_s() - start_s);
-  run_stages(config, data, directory, false, until, ledger);
+  const auto directory = RunDirectory::create(config, command_line, ranks);
+  const auto ledger = open_ledger(config, directory, already_s + monotonic_s() - start_s);
+  run_stages(config, data, directory, false, until, ledger.get());
 }
 
 void resume(const std::filesystem::path& run_dir, const std::vector<std::string>& overrides, bool allow_changes,
             const std::string& command_line, const std::string& until, double already_s) {
   const double start_s = monotonic_s();
-  const auto directory = RunDirectory::open(run_dir, command_line);
+  if (!std::filesystem::exists(run_dir / "config.yaml")) RunDirectory::open(run_dir, command_line, dist::single());  // says what is wrong
   const auto before = ConfigNode::load(run_dir / "config.yaml");
   auto config = RunConfig::load(run_dir / "config.yaml", overrides);
   config.run_dir = run_dir;
   require_stage(config, until, "--until");
+  const auto directory = RunDirectory::open(run_dir, command_line, join_ranks(config));
   const auto old_leaves = before.leaves(), new_leaves = config.source.leaves();
   const std::map<std::string, std::string> was(old_leaves.begin(), old_leaves.end()), is(new_leaves.begin(), new_leaves.end());
   std::vector<std::string> matters, harmless;
@@ -425,8 +501,8 @@ void resume(const std::filesystem::path& run_dir, const std::vector<std::string>
     directory.replace_config(config);
   }
   const auto data = load_data(config);
-  Ledger ledger(directory.path(), config.cost, already_s + monotonic_s() - start_s);
-  run_stages(config, data, directory, true, until, ledger);
+  const auto ledger = open_ledger(config, directory, already_s + monotonic_s() - start_s);
+  run_stages(config, data, directory, true, until, ledger.get());
 }
 
 }  // namespace r1::pipeline

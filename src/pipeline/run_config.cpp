@@ -306,6 +306,10 @@ RunConfig RunConfig::load(const std::filesystem::path& file, const std::vector<s
   c.seed = static_cast<uint64_t>(seed);
   node.read("threads", c.threads, between<int64_t>(0, 1024));
   c.device = read_device(node);
+  std::string numerics = "exact";
+  node.read("numerics", numerics, one_of({"exact", "fast"}), "exact: the same bits on any number of ranks; fast: less memory and traffic.");
+  c.numerics = numerics == "fast" ? train::Numerics::kFast : train::Numerics::kExact;
+  c.parallel = dist::ParallelConfig::parse(node.child("parallel"));
   if (!node.has("model")) node.reject("model", "a section with path, or with the shape of a new model", "See configs/tiny/r1_zero.yaml.");
   c.base = parse_model(node.child("model"), purpose);
   parse_tokenizer(node.child("tokenizer"), c);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "r1/train/checkpoint.h"
 #include "r1/util/file.h"
 #include "r1/util/strings.h"
 
@@ -47,7 +48,7 @@ std::vector<std::string> inputs_of(const StageEntry& entry) {
 }
 
 bool is_harmless(const std::string& key) {
-  for (const char* part : {"checkpoint.", "cost.", "plan.", "threads", "device", "run_dir", "name", ".activation_checkpointing", ".rollout.", ".log_rollouts", ".plan.", "model.shape", ".model.shape"}) {
+  for (const char* part : {"checkpoint.", "cost.", "parallel.", "plan.", "threads", "device", "run_dir", "name", ".activation_checkpointing", ".rollout.", ".log_rollouts", ".plan.", "model.shape", ".model.shape"}) {
     const std::string_view p = part;
     if (p.starts_with('.') ? key.find(p) != std::string::npos : key == p || (p.ends_with('.') && key.starts_with(p))) return true;
   }
@@ -113,8 +114,8 @@ std::string output_hash(const std::filesystem::path& run_dir, const StageEntry& 
   const auto weights = run_dir / "checkpoints" / entry.name / "latest";
   switch (entry.output()) {
     case Output::kNothing: return "";
-    case Output::kWeights: return hash_file(weights / "model.safetensors");
-    case Output::kRewardModel: return hash_bytes(hash_file(weights / "model.safetensors") + hash_file(weights / "score.safetensors"));
+    case Output::kWeights: return train::group_hash(weights, "model");
+    case Output::kRewardModel: return hash_bytes(train::group_hash(weights, "model") + train::group_hash(weights, "score"));
     case Output::kTexts:
     case Output::kPairs: break;
   }

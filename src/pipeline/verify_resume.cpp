@@ -196,7 +196,7 @@ bool compare_metrics(const path& a, const path& b) {
 
 bool compare_checkpoints(const path& a, const path& b) {
   bool equal = true;
-  int64_t files = 0;
+  int64_t num_tensors = 0;
   uintmax_t bytes = 0;
   for (const auto& stage : std::filesystem::directory_iterator(a / "checkpoints")) {
     const auto left = train::newest_checkpoint(stage.path());
@@ -205,19 +205,16 @@ bool compare_checkpoints(const path& a, const path& b) {
       std::printf("stage %s: its last checkpoint is missing or of another step\n", stage.path().filename().c_str());
       return false;
     }
-    for (const auto& entry : std::filesystem::directory_iterator(left->path)) {
-      if (entry.path().extension() != ".safetensors") continue;
-      const auto other = right->path / entry.path().filename();
-      ++files;
-      bytes += entry.file_size();
-      if (!std::filesystem::exists(other) || hash_file(entry.path()) != hash_file(other)) {
-        std::printf("%s differs from %s\n", other.c_str(), entry.path().c_str());
-        equal = false;
-      }
+    const train::CheckpointReader reader(*left);
+    for (const auto& tensor : reader.differences(train::CheckpointReader(*right))) {
+      std::printf("%s of %s differs from %s\n", tensor.c_str(), right->path.c_str(), left->path.c_str());
+      equal = false;
     }
+    for (const auto& group : reader.groups()) num_tensors += static_cast<int64_t>(reader.names(group).size());
+    for (const auto& entry : std::filesystem::directory_iterator(left->path)) bytes += entry.file_size();
   }
   if (equal) {
-    std::printf("checkpoints  equal bit for bit: %lld files, %s\n", static_cast<long long>(files),
+    std::printf("checkpoints  equal bit for bit: %lld tensors, %s\n", static_cast<long long>(num_tensors),
                 human_bytes(static_cast<double>(bytes)).c_str());
   }
   return equal;

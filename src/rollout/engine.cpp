@@ -67,6 +67,7 @@ struct Engine::Run {
   const SamplingConfig& sampling;
   const DrawOrigin& origin;
   const OnCompletion& on_completion;
+  const PromptSupply& supply;
   std::vector<RolloutGroup> results = {};
   std::vector<Group> open = {};  // prefilled, with samples still to start
   std::vector<Sequence> active = {};  // in order of their ids
@@ -74,7 +75,9 @@ struct Engine::Run {
   int64_t next_id = 0;
   // The steps under way, the oldest first: their sequences in order, by id. Some may have ended meanwhile.
   std::deque<std::vector<int64_t>> under_way = {};
-  size_t next_prompt = 0;
+  std::optional<size_t> next_prompt = {};  // taken, but there was no room to open it
+  bool all_taken = false;
+  size_t in_order = 0;
   int64_t reserved = 0, finished = 0;
   std::optional<Drafter> drafter = {};
 
@@ -144,6 +147,8 @@ struct Engine::Run {
     for (int64_t slot = engine.config_.max_batch; slot-- > 0;) free_slots.push_back(slot);
   }
 
+  bool has_work() const { return next_prompt || !all_taken || !open.empty() || !active.empty(); }
+
   model::RoutingPtr new_routing() const { return engine.record_routes ? std::make_shared<model::Routing>() : nullptr; }
 
   // The experts of `count` rows from `first` on, behind what is there.
@@ -154,18 +159,32 @@ struct Engine::Run {
     for (int64_t i = 0; i < count * each; ++i) out.push_back(static_cast<int16_t>(from[i]));
   }
 
+  // Whether there is a next_prompt.
+  bool take_prompt() {
+    if (next_prompt) return true;
+    if (all_taken) return false;
+    if (supply.next) next_prompt = supply.next();
+    else if (in_order < prompts.size()) next_prompt = in_order++;
+    all_taken = !next_prompt;
+    return !all_taken;
+  }
+  int64_t max_sequences() const {
+    return supply.max_sequences > 0 ? std::min(supply.max_sequences, engine.config_.max_batch) : engine.config_.max_batch;
+  }
+
   // Opens as many prompts as fit and computes them together.
   void prefill() {
     std::vector<size_t> fresh;
     int64_t tokens = 0;
     int64_t started = static_cast<int64_t>(active.size());
     for (const auto& g : open) started += G - g.next_sample;
-    while (next_prompt < prompts.size() && started < engine.config_.max_batch) {
-      const auto P = static_cast<int64_t>(prompts[next_prompt].tokens.size());
-      const int64_t needed = prompt_pages(next_prompt) + own_pages(next_prompt);
+    while (started < max_sequences() && take_prompt()) {
+      const auto P = static_cast<int64_t>(prompts[*next_prompt].tokens.size());
+      const int64_t needed = prompt_pages(*next_prompt) + own_pages(*next_prompt);
       if (reserved + needed > cache().num_pages() || (!fresh.empty() && tokens + P > engine.config_.prefill_tokens)) break;
-      reserved += prompt_pages(next_prompt);
-      fresh.push_back(next_prompt++);
+      reserved += prompt_pages(*next_prompt);
+      fresh.push_back(*next_prompt);
+      next_prompt.reset();
       tokens += P;
       started += G;
     }
@@ -453,9 +472,9 @@ bool Engine::may_draft() const {
 
 std::vector<RolloutGroup> Engine::sample(const std::vector<Prompt>& prompts, int64_t G, const SamplingConfig& sampling,
                                          const DrawOrigin& origin, const std::function<void(int64_t, int64_t)>& progress,
-                                         const OnCompletion& on_completion) {
+                                         const OnCompletion& on_completion, const PromptSupply& supply) {
   const torch::NoGradGuard no_grad;
-  Run run{*this, prompts, G, sampling, origin, on_completion};
+  Run run{*this, prompts, G, sampling, origin, on_completion, supply};
   run.check_prompts();
   if (prompts.empty()) return {};
   run.make_cache();
@@ -463,7 +482,7 @@ std::vector<RolloutGroup> Engine::sample(const std::vector<Prompt>& prompts, int
     run.results.push_back({prompt, std::vector<Completion>(static_cast<size_t>(G)), {}});
   }
   const int64_t total = static_cast<int64_t>(prompts.size()) * G;
-  while (run.finished < total) {
+  while (run.has_work()) {
     run.prefill();
     run.start();
     run.decode();

@@ -40,11 +40,57 @@ uint64_t unsigned_at(const json& object, const char* key, const fs::path& file) 
   return it->get<uint64_t>();
 }
 
+std::string digits(size_t number, size_t width) {
+  const std::string text = std::to_string(number);
+  return std::string(width - std::min(width, text.size()), '0') + text;
+}
+
+// NNNNN of "<group>-*-of-NNNNN.safetensors"; 0 for any other name.
+size_t count_in_name(const std::string& file, const std::string& group) {
+  const std::string begin = group + "-", end = ".safetensors";
+  if (!file.starts_with(begin) || !file.ends_with(end)) return 0;
+  const size_t of = file.rfind("-of-");
+  if (of == std::string::npos || of < begin.size()) return 0;
+  const std::string number = file.substr(begin.size(), of - begin.size());
+  const std::string count = file.substr(of + 4, file.size() - end.size() - of - 4);
+  for (const auto& text : {number, count}) {
+    if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos) return 0;
+  }
+  return std::stoul(count);
+}
+
 }  // namespace
 
+std::string group_file(const std::string& group, size_t number, size_t count) {
+  if (count == 1) return group + ".safetensors";
+  return cat(group, "-", digits(number, 5), "-of-", digits(count, 5), ".safetensors");
+}
+
+std::string slice_entry(const std::string& tensor, int64_t begin) { return cat(tensor, "@", begin); }
+
+std::optional<std::pair<std::string, int64_t>> parse_slice_entry(const std::string& entry) {
+  const size_t at = entry.rfind('@');
+  if (at == std::string::npos) return std::nullopt;
+  const std::string begin = entry.substr(at + 1);
+  if (begin.empty() || begin.size() > 18 || begin.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
+  return std::pair{entry.substr(0, at), static_cast<int64_t>(std::stoll(begin))};
+}
+
+std::vector<std::string> Manifest::files_of(const std::string& group) const {
+  if (files.contains(group_file(group))) return {group_file(group)};
+  std::vector<std::string> names;
+  for (auto it = files.lower_bound(group + "-"); it != files.end() && it->first.starts_with(group + "-"); ++it) {
+    const size_t count = count_in_name(it->first, group);
+    if (count < 2 || count > files.size()) continue;
+    for (size_t number = 1; number <= count; ++number) names.push_back(group_file(group, number, count));
+    break;
+  }
+  const bool complete = std::all_of(names.begin(), names.end(), [&](const auto& name) { return files.contains(name); });
+  return complete ? names : std::vector<std::string>();
+}
+
 std::string checkpoint_folder_name(int64_t step) {
-  const std::string digits = std::to_string(step);
-  return "step-" + std::string(kDigits - std::min(kDigits, digits.size()), '0') + digits;
+  return "step-" + digits(static_cast<size_t>(step), kDigits);
 }
 
 std::optional<int64_t> checkpoint_step(const std::string& folder_name) {
@@ -108,8 +154,8 @@ Manifest read_manifest(const fs::path& folder) {
   for (const json& group : groups) {
     if (!group.is_string()) refuse(file, "'groups' holds something that is no name");
     manifest.groups.push_back(group.get<std::string>());
-    if (!manifest.files.contains(group_file(manifest.groups.back()))) {
-      refuse(file, cat("lists the group '", manifest.groups.back(), "' but not its file"));
+    if (manifest.files_of(manifest.groups.back()).empty()) {
+      refuse(file, cat("lists the group '", manifest.groups.back(), "' but not its file or files"));
     }
   }
   if (!manifest.files.contains(kStateFile)) refuse(file, cat("does not list ", kStateFile));
@@ -135,13 +181,13 @@ void verify_sizes(const fs::path& folder, const Manifest& manifest) {
   }
 }
 
+void verify_hash(const fs::path& file, const ManifestEntry& expected) {
+  const std::string found = hash_file(file);
+  if (found != expected.hash) refuse(file, cat("has the XXH3-128 hash ", found, "; expected: ", expected.hash));
+}
+
 void verify_hashes(const fs::path& folder, const Manifest& manifest) {
-  for (const auto& [name, entry] : manifest.files) {
-    const std::string found = hash_file(folder / name);
-    if (found != entry.hash) {
-      refuse(folder / name, cat("has the XXH3-128 hash ", found, "; expected: ", entry.hash));
-    }
-  }
+  for (const auto& [name, entry] : manifest.files) verify_hash(folder / name, entry);
 }
 
 }  // namespace r1::train

@@ -112,8 +112,7 @@ EvalConfig EvalConfig::parse(ConfigNode node, const rollout::SamplingConfig& tra
   return c;
 }
 
-EvalResult evaluate(rollout::Engine& engine, const Tokenizer& tokenizer, const Reward& reward,
-                    const std::vector<Problem>& problems, int64_t count, int64_t samples, const rollout::SamplingConfig& sampling,
+EvalResult evaluate(const Sampler& sampler, const std::vector<Problem>& problems, int64_t count, int64_t samples, const rollout::SamplingConfig& sampling,
                     const rollout::DrawOrigin& origin, const EvalListener& listener) {
   if (samples > 1 && sampling.rule.temperature == 0) {
     throw Error(cat("evaluation: ", samples, " samples at temperature 0 would all be the same text; accepted: 1 sample, or a "
@@ -121,16 +120,15 @@ EvalResult evaluate(rollout::Engine& engine, const Tokenizer& tokenizer, const R
   }
   const int64_t n = std::min<int64_t>(count, static_cast<int64_t>(problems.size()));
   const int64_t at_once = std::max<int64_t>(1, kCompletionsAtOnce / samples);
-  Tally tally(samples, answer_equality(reward));
-  ScoringSeconds seconds;
-  const int64_t tokens_before = engine.stats().generated_tokens;
+  Tally tally(samples, answer_equality(sampler.reward));
+  const int64_t tokens_before = sampler.engine.stats().generated_tokens;
   for (int64_t first = 0; first < n; first += at_once) {
     const int64_t last = std::min(n, first + at_once);
     const auto progress = [&](int64_t done, int64_t) {
-      if (listener.progress) listener.progress(first * samples + done, n * samples, engine.stats().generated_tokens - tokens_before);
+      if (listener.progress) listener.progress(first * samples + done, n * samples, sampler.engine.stats().generated_tokens - tokens_before);
     };
-    for (const auto& group : sample_and_score(engine, tokenizer, reward, {problems.begin() + first, problems.begin() + last}, first,
-                                              samples, sampling, origin, seconds, progress)) {
+    for (const auto& group : sample_and_score(sampler, {problems.begin() + first, problems.begin() + last}, first, samples, sampling, origin,
+                                              progress)) {
       tally.add(group);
       if (listener.group) listener.group(group);
     }
@@ -165,7 +163,8 @@ Metrics Evaluator::if_due(rollout::Engine& engine, const StageContext& context, 
   if (!edge && (config_.every_steps == 0 || step % config_.every_steps != 0)) return {};
   if (!rows_.empty() && rows_.back().at("step") == step) return {};
   const double start_s = monotonic_s();
-  const auto result = evaluate(engine, context.tokenizer, reward_, problems_, edge ? config_.problems : config_.problems_during,
+  ScoringSeconds seconds;
+  const auto result = evaluate({engine, context.tokenizer, reward_, context.sharing, seconds}, problems_, edge ? config_.problems : config_.problems_during,
                                config_.samples, config_.sampling,
                                {context.seed, stage_id((context.stage + "/eval").c_str()), static_cast<uint32_t>(step)});
   seconds_ += monotonic_s() - start_s;

@@ -26,7 +26,6 @@ ExpertConfig ExpertConfig::parse(ConfigNode node, ExpertConfig c) {
 ExpertBalance::ExpertBalance(model::Transformer model, ExpertConfig config)
     : model_(std::move(model)), config_(config) {
   const torch::TensorOptions there(model_->device());
-  balance_ = torch::zeros({}, there.dtype(torch::kDouble));
   for (const auto& layer : model_->expert_layers()) {
     counts_.push_back(torch::zeros({layer->rule.num_experts}, there.dtype(torch::kLong)));
     step_counts_.push_back(torch::zeros_like(counts_.back()));
@@ -41,15 +40,28 @@ model::RoutingPtr ExpertBalance::routing(int64_t sequences_in_step) const {
   return routing;
 }
 
-void ExpertBalance::add(const model::RoutingPtr& routing) {
-  if (!routing) return;
+at::Tensor ExpertBalance::add(const model::RoutingPtr& routing) {
+  auto balance = torch::zeros({}, torch::TensorOptions(model_->device()).dtype(torch::kDouble));
+  if (!routing) return balance;
   for (size_t l = 0; l < routing->experts.size(); ++l)  // without the MTP module's where that was not computed
     step_counts_[l] += ops::expert_counts(routing->experts[l], counts_[l].size(0));
-  for (const auto& b : routing->balance) balance_ += b.to(torch::kDouble) * routing->balance_weight;
+  for (const auto& b : routing->balance) balance += b.detach().to(torch::kDouble) * routing->balance_weight;
+  return balance;
 }
 
-void ExpertBalance::update_biases() {
+void ExpertBalance::update_biases(const Sharing& sharing, double balance) {
+  if (counts_.empty()) return;
   const torch::NoGradGuard no_grad;
+  balance_ += balance;
+  if (!sharing.ranks->alone()) {
+    const auto loads = torch::cat(step_counts_);
+    sharing.ranks->all_reduce(loads, dist::Reduce::kSum, "experts' loads").wait();
+    int64_t at = 0;
+    for (auto& counts : step_counts_) {
+      counts.copy_(loads.narrow(0, at, counts.size(0)));
+      at += counts.size(0);
+    }
+  }
   for (size_t l = 0; l < counts_.size(); ++l) {
     const auto load = step_counts_[l].to(torch::kDouble);
     const auto& bias = model_->expert_layers()[l]->gate->e_score_correction_bias;
@@ -82,9 +94,9 @@ void ExpertBalance::report(std::vector<std::pair<std::string, double>>& metrics)
   }
   metrics.emplace_back("expert_load_max", busiest);
   metrics.emplace_back("expert_bias_max", bias);
-  metrics.emplace_back("balance_loss", balance_.item<double>());
+  metrics.emplace_back("balance_loss", balance_);
   metrics.insert(metrics.end(), listed.begin(), listed.end());
-  balance_.zero_();
+  balance_ = 0;
 }
 
 }  // namespace r1::train

@@ -15,6 +15,7 @@
 #include "r1/util/progress.h"
 #include "r1/util/random.h"
 #include "r1/util/strings.h"
+#include "step_figures.h"
 #include "tokens.h"
 
 namespace r1::train {
@@ -34,13 +35,13 @@ GrpoStage::GrpoStage(StageContext context, GrpoStageConfig config, Reward reward
       evaluator_(config_.eval, reward_, std::move(problems.eval)),
       stream_(std::move(problems.train), context_.seed, stage_id(context_.stage.c_str())),
       preference_(std::move(preference)),
-      optimizer_(trainable_parameters(context_.model), config_.update.optimizer),
+      optimizer_(trainable_parameters(context_.model), config_.update.optimizer, context_.sharing),
       experts_(context_.model, config_.update.experts),
       engine_(std::make_unique<rollout::Engine>(context_.model, context_.tokenizer, config_.engine)) {
   context_.model->activation_checkpointing = config_.update.activation_checkpointing;
   engine_->record_routes = !context_.model->expert_layers().empty();
   if (context_.model->config().has_mtp() && config_.mtp.loss_weight > 0) {
-    mtp_optimizer_.emplace(trainable_parameters(context_.model, Part::kMtp), config_.update.optimizer);
+    mtp_optimizer_.emplace(trainable_parameters(context_.model, Part::kMtp), config_.update.optimizer, context_.sharing, false);
   }
   if (config_.loss.kl_coef > 0) {
     reference_ = model::Transformer(context_.model->config().trunk(), context_.model->head_weight().options().requires_grad(false));
@@ -61,15 +62,16 @@ std::vector<GrpoStage::Sampled> GrpoStage::sample_and_score(int64_t num_prompts)
   for (int64_t i = 0; i < num_prompts; ++i) problems.push_back(stream_.at(cursor_ + i));
   const auto sampling = config_.sampling_after(step_);
   // The position in the data stream is the prompt's coordinate: unique in the stage, whatever the batch.
-  auto scored = train::sample_and_score(*engine_, context_.tokenizer, reward_, std::move(problems), cursor_, config_.group_size, sampling,
-                                 {context_.seed, stage_id(context_.stage.c_str()), static_cast<uint32_t>(step_)}, seconds_);
-  cursor_ += num_prompts;
+  Sampler sampler{*engine_, context_.tokenizer, reward_, context_.sharing, seconds_};
   if (config_.preference && (config_.preference->last_steps == 0 || step_ >= config_.steps - config_.preference->last_steps)) {
-    const double start_s = monotonic_s();
-    reference_passes_ += preference_->add_part(scored, context_.tokenizer, config_.preference->stage, config_.preference->weight,
-                                               config_.update.micro_batch_tokens);
-    seconds_.reward += monotonic_s() - start_s;
+    sampler.finish = [this](std::vector<ScoredGroup>& own) {
+      reference_passes_ += preference_->add_part(own, context_.tokenizer, config_.preference->stage, config_.preference->weight,
+                                                 config_.update.micro_batch_tokens);
+    };
   }
+  auto scored = train::sample_and_score(sampler, std::move(problems), cursor_, config_.group_size, sampling,
+                                        {context_.seed, stage_id(context_.stage.c_str()), static_cast<uint32_t>(step_)});
+  cursor_ += num_prompts;
   std::vector<Sampled> out;
   const int64_t P = num_prompts, G = config_.group_size;
   auto rewards_PG = torch::zeros({P, G}, torch::kDouble), lengths_PG = torch::zeros({P, G}, torch::kLong);
@@ -164,6 +166,11 @@ std::vector<GrpoStage::Sampled> GrpoStage::collect(int64_t updates, Metrics& met
 
 void GrpoStage::log_rollouts(const std::vector<Sampled>& groups) const {
   if (!config_.log_rollouts) return;
+  auto& ranks = *context_.sharing.ranks;
+  if (!ranks.is_first()) {
+    ranks.together("rollout log", [] {});
+    return;
+  }
   std::vector<RolloutLogRow> rows;
   for (const auto& s : groups) {
     for (size_t g = 0; g < s.group.completions.size(); ++g) {
@@ -173,7 +180,7 @@ void GrpoStage::log_rollouts(const std::vector<Sampled>& groups) const {
                       s.problem.answer, s.advantages[g]});
     }
   }
-  write_rollout_log(context_.run_dir / "rollouts" / context_.stage, step_ + 1, rows);
+  ranks.together("rollout log", [&] { write_rollout_log(context_.run_dir / "rollouts" / context_.stage, step_ + 1, rows); });
 }
 
 // One optimizer update on groups [first, first + count).
@@ -196,18 +203,24 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
     trees.push_back(std::move(tree));
     sampled.push_back(&s.group);
   }
-  int64_t routes = 0;
   const double inv_temperature = 1 / config_.sampling.rule.temperature;
-  optimizer_.zero_grad();
-  if (mtp_optimizer_) mtp_optimizer_->zero_grad();
-  algo::GrpoStats stats;
   const auto device = context_.model->device();
   const auto there = [&](const Tensor& x) { return ops::to_device(x, device); };
-  auto differing_routes = torch::zeros({}, torch::TensorOptions(device).dtype(torch::kLong));
-  auto sums_3 = torch::zeros({3}, torch::TensorOptions(device).dtype(torch::kDouble));  // loss, entropy, the MTP module's
   const double mtp_targets = static_cast<double>(std::max<int64_t>(1, count_mtp_targets(trees)));
-  for (const auto& packed : pack_micro_batches(trees, config_.update.micro_batch_tokens, config_.share_prompts)) {
-    const auto batch = packed.to(device);
+  const auto packs = pack_micro_batches(trees, config_.update.micro_batch_tokens, config_.share_prompts);
+  for (const auto& packed : packs) trained_tokens_ += packed.targets_M.size(0);
+  enum {
+    kLoss, kEntropy, kMtpLoss, kBalance, kRoutes, kRoutesDiffering, kPolicyLoss, kKl, kClipLow, kClipHigh, kRatioMax, kErrorMax, kTokens,
+    kNumFigures
+  };
+  if (step_ == 0) warn_of_idle_ranks(context_, static_cast<int64_t>(packs.size()));
+  StepFigures figures(static_cast<int64_t>(packs.size()), kNumFigures, device);
+  auto& ranks = *context_.sharing.ranks;
+  ranks.set_phase("backward");
+  if (mtp_optimizer_) mtp_optimizer_->begin_step(static_cast<int64_t>(packs.size()));
+  const auto mine = optimizer_.begin_step(static_cast<int64_t>(packs.size()));
+  for (int64_t m = mine.begin; m < mine.end; ++m) {
+    const auto batch = packs[static_cast<size_t>(m)].to(device);
     algo::GrpoBatch terms;
     terms.num_sequences = static_cast<int64_t>(batch.members.size());
     terms.sequence_N = batch.sequence_M;
@@ -244,26 +257,36 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
     const auto [logprobs_M, entropy_M] =
         context_.model->logprobs(gather_rows(hidden, batch.rows_M), batch.targets_M, inv_temperature);
     const auto loss = algo::grpo_loss(logprobs_M, terms, scale, config_.loss);
+    optimizer_.before_backward(m);
     loss.loss.backward();
+    optimizer_.after_backward(m);
+    auto mtp_sum = torch::zeros({}, torch::TensorOptions(device).dtype(torch::kDouble)), differing = torch::zeros_like(mtp_sum);
     if (mtp_optimizer_) {
       const auto mtp = mtp_loss(context_.model, hidden, batch, routing, inv_temperature, model::MtpGradient::kModuleAlone);
       training_ += mtp.counts;
+      mtp_optimizer_->before_backward(m);
       if (mtp.targets > 0) {
-        sums_3[2] += mtp.sum.detach();
+        mtp_sum = mtp.sum;
         (mtp.sum * (config_.mtp.loss_weight / mtp_targets)).backward();
       }
+      mtp_optimizer_->after_backward(m);
     }
-    experts_.add(routing);
+    const auto balance = experts_.add(routing);
+    int64_t routes = 0;
     if (routing) {
-      differing_routes += count_differing_routes(sampler_experts, routing->experts);
+      differing += count_differing_routes(sampler_experts, routing->experts);
       for (const auto& experts_NK : sampler_experts) routes += experts_NK.numel();
     }
-    sums_3.narrow(0, 0, 2) += torch::stack({loss.loss.detach().to(torch::kDouble), (entropy_M * terms.mask_N).sum(torch::kDouble)});
-    trained_tokens_ += batch.targets_M.size(0);
-    stats.add(loss.stats);
+    const auto& s = loss.stats;
+    figures.set(m, {loss.loss, (entropy_M * terms.mask_N).sum(torch::kDouble), mtp_sum, balance, torch::full_like(differing, static_cast<double>(routes)),
+                    differing, s.policy_loss, s.kl_sum, s.clip_low_count, s.clip_high_count, s.ratio_max, s.logprob_error_max, s.tokens});
   }
-  const auto sums = sums_3.cpu();  // sync: a loss that is not finite must stop the step
-  const auto loss_sum = sums[0].item<double>(), entropy_sum = sums[1].item<double>(), mtp_sum = sums[2].item<double>();
+  ranks.set_phase("gradients");
+  optimizer_.finish_gradients();
+  if (mtp_optimizer_) mtp_optimizer_->finish_gradients();
+  figures.gather(context_.sharing);
+  const auto loss_sum = figures.sum(kLoss), mtp_sum = figures.sum(kMtpLoss);
+  ranks.set_phase("update");
   const double lr = config_.update.schedule.at(step_);
   const bool finite = std::isfinite(loss_sum + mtp_sum) && (!mtp_optimizer_ || std::isfinite(mtp_optimizer_->grad_norm()));
   const auto applied = finite ? optimizer_.step(lr) : OptimizerStep{};
@@ -281,31 +304,29 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
   }
   OptimizerStep mtp_applied;
   if (mtp_optimizer_) mtp_applied = mtp_optimizer_->step(config_.mtp.lr > 0 ? config_.mtp.lr : lr);
-  experts_.update_biases();
+  experts_.update_biases(context_.sharing, figures.sum(kBalance));
   ++step_;
   if (!reference_.is_empty() && config_.reference_every_steps > 0 && step_ % config_.reference_every_steps == 0) {
     replace_reference();
   }
-  // sync: figures of the step, whose work the norm has waited for already.
-  const double tokens = std::max(1.0, stats.tokens.item<double>());
-  const double error = stats.logprob_error_max.item<double>();
+  const double tokens = std::max(1.0, figures.sum(kTokens)), error = figures.max(kErrorMax);
   // Figures of one rollout's updates: the last update's, but the error of the first, the only one on on-policy data.
   const bool on_policy = first == 0;
   if (on_policy) {
     largest_logprob_error_ = std::max(largest_logprob_error_, error);
     metrics.emplace_back("logprob_error_max", error);
   }
-  if (routes > 0 && first + count == static_cast<int64_t>(groups.size())) {
-    metrics.emplace_back("routes_differing", differing_routes.item<double>() / static_cast<double>(routes));
+  if (figures.sum(kRoutes) > 0 && first + count == static_cast<int64_t>(groups.size())) {
+    metrics.emplace_back("routes_differing", figures.sum(kRoutesDiffering) / figures.sum(kRoutes));
   }
   if (first + count < static_cast<int64_t>(groups.size())) return;
   metrics.emplace_back("loss", loss_sum);
-  metrics.emplace_back("policy_loss", stats.policy_loss.item<double>());
-  metrics.emplace_back("kl", stats.kl_sum.item<double>() / tokens);
-  metrics.emplace_back("entropy", entropy_sum / tokens);
-  metrics.emplace_back("clip_low_share", stats.clip_low_count.item<double>() / tokens);
-  metrics.emplace_back("clip_high_share", stats.clip_high_count.item<double>() / tokens);
-  metrics.emplace_back("ratio_max", stats.ratio_max.item<double>());
+  metrics.emplace_back("policy_loss", figures.sum(kPolicyLoss));
+  metrics.emplace_back("kl", figures.sum(kKl) / tokens);
+  metrics.emplace_back("entropy", figures.sum(kEntropy) / tokens);
+  metrics.emplace_back("clip_low_share", figures.sum(kClipLow) / tokens);
+  metrics.emplace_back("clip_high_share", figures.sum(kClipHigh) / tokens);
+  metrics.emplace_back("ratio_max", figures.max(kRatioMax));
   metrics.emplace_back("lr", lr);
   metrics.emplace_back("grad_norm", applied.grad_norm);
   if (mtp_optimizer_) {
@@ -320,6 +341,7 @@ Metrics GrpoStage::advance() {
   const double before[] = {seconds_.rollout, seconds_.reward, static_cast<double>(generated_tokens_), static_cast<double>(trained_tokens_)};
   const int64_t updates = std::min(config_.steps_per_rollout, config_.steps - step_);
   const auto speculated = engine_->stats().speculation;
+  const double exposed_before_s = exposed_s();
   const auto sampled = collect(updates, metrics);
   for (const auto& [name, figure] : (engine_->stats().speculation - speculated).figures()) metrics.emplace_back(name, figure);
   const double start_s = monotonic_s();
@@ -340,6 +362,7 @@ Metrics GrpoStage::advance() {
   metrics.emplace_back("rollout_seconds", rollout_s);
   metrics.emplace_back("reward_seconds", seconds_.reward - before[1]);
   metrics.emplace_back("update_seconds", update_s);
+  if (!context_.sharing.ranks->alone()) metrics.emplace_back("exposed_communication_seconds", exposed_s() - exposed_before_s);
   const auto value = [&](const std::string& name) {
     for (const auto& [key, v] : metrics) {
       if (key == name) return v;
@@ -351,6 +374,8 @@ Metrics GrpoStage::advance() {
   return metrics;
 }
 
+double GrpoStage::exposed_s() const { return optimizer_.exposed_s() + (mtp_optimizer_ ? mtp_optimizer_->exposed_s() : 0); }
+
 std::string GrpoStage::progress_note() const { return note_; }
 
 Metrics GrpoStage::evaluate_if_due() { return evaluator_.if_due(*engine_, context_, step_, config_.steps); }
@@ -358,12 +383,12 @@ Metrics GrpoStage::evaluate_if_due() { return evaluator_.if_due(*engine_, contex
 std::vector<CheckpointGroup> GrpoStage::checkpoint_groups() {
   auto tensors = optimizer_.with_masters(context_.model->named_tensors());
   if (mtp_optimizer_) tensors = mtp_optimizer_->with_masters(std::move(tensors));
-  std::vector<CheckpointGroup> groups{{"model", std::move(tensors)}, {"optimizer", optimizer_.state()}};
-  if (mtp_optimizer_) groups.push_back({"mtp_optimizer", mtp_optimizer_->state()});
+  std::vector<CheckpointGroup> groups{{"model", std::move(tensors)}, {"optimizer", optimizer_.state(), optimizer_.state_slices()}};
+  if (mtp_optimizer_) groups.push_back({"mtp_optimizer", mtp_optimizer_->state(), mtp_optimizer_->state_slices()});
   if (!reference_.is_empty()) {
     auto frozen = reference_->named_tensors();
     for (auto& [name, tensor] : frozen) tensor = tensor.to(torch::kFloat);  // itself on a CPU
-    groups.push_back({"reference", std::move(frozen)});
+    groups.push_back({"reference", std::move(frozen), {}});
   }
   return groups;
 }
@@ -409,7 +434,7 @@ Usage GrpoStage::usage() const {
   u.update_s = update_s_;
   u.prompt_tokens = stats.prompt_tokens;
   u.generated_tokens = stats.generated_tokens;
-  u.trained_tokens = trained_tokens_;
+  if (context_.sharing.ranks->is_first()) u.trained_tokens = trained_tokens_;  // the whole step's
   u.sampling = stats.computed;
   u.reference = reference_passes_;
   u.training = training_;

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "adamw_pass.h"
+#include "gradient_exchange.h"
 #include "kernels/parallel.h"
 #include "optimizer_device.h"
 #include "r1/ops/devices.h"
@@ -55,7 +56,7 @@ AdamWScalars AdamWScalars::of(const AdamWConfig& config, double lr, int64_t step
   return s;
 }
 
-AdamW::AdamW(NamedTensors parameters, const AdamWConfig& config) : config_(config) {
+AdamW::AdamW(NamedTensors parameters, const AdamWConfig& config, const Sharing& sharing, bool overlap) : config_(config), sharing_(sharing) {
   std::set<std::string> names;
   bool all_on_device = false;
   for (auto& [name, parameter] : parameters) {
@@ -71,16 +72,57 @@ AdamW::AdamW(NamedTensors parameters, const AdamWConfig& config) : config_(confi
                 ", earlier ones are not");
     all_on_device = on_device;
     const at::NoGradGuard no_grad;
-    const auto slot = slots_.size();
-    for (int64_t begin = 0; begin < parameter.numel(); begin += kChunk) {
-      chunks_.push_back({slot, begin, std::min(kChunk, parameter.numel() - begin)});
-    }
     const bool decays = config_.decay_vectors || parameter.dim() >= 2;
-    const auto zeros = [&p = parameter] { return at::zeros(p.sizes(), p.options().dtype(at::kFloat).requires_grad(false)); };
-    slots_.push_back({name, parameter, zeros(), zeros(), decays, parameter.detach().to(at::kFloat)});
+    slots_.push_back({name, parameter, {}, {}, decays, parameter.detach().to(at::kFloat)});
   }
+  TORCH_CHECK(!all_on_device || !sharing_.zero, "AdamW: ZeRO-1 is for parameters on a CPU");
+  std::vector<at::Tensor> tensors;
+  for (const auto& slot : slots_) tensors.push_back(slot.parameter);
+  if (all_on_device) sharing_.numerics = Numerics::kFast;  // added as they come, by begin_on_device
+  exchange_ = std::make_unique<GradientExchange>(std::move(tensors), sharing_, overlap && !all_on_device);
+  make_moments();
   if (all_on_device) begin_on_device();
 }
+
+void AdamW::make_moments() {
+  const at::NoGradGuard no_grad;
+  if (!sharing_.zero) {
+    for (auto& slot : slots_) {
+      const auto& p = slot.parameter;
+      slot.exp_avg = at::zeros(p.sizes(), p.options().dtype(at::kFloat).requires_grad(false));
+      slot.exp_avg_sq = at::zeros_like(slot.exp_avg);
+    }
+    return;
+  }
+  int64_t elements = 0;
+  for (const auto& chunk : exchange_->chunks()) {
+    shard_begin_.push_back(exchange_->owns(chunk) ? elements : -1);
+    if (exchange_->owns(chunk)) elements += chunk.count;
+  }
+  shard_avg_ = at::zeros({elements}, at::kFloat);
+  shard_avg_sq_ = at::zeros({elements}, at::kFloat);
+}
+
+AdamW::Moments AdamW::moments(size_t i) const {
+  const auto& chunk = exchange_->chunks()[i];
+  if (sharing_.zero) return {shard_avg_.data_ptr<float>() + shard_begin_[i], shard_avg_sq_.data_ptr<float>() + shard_begin_[i]};
+  const auto& slot = slots_[chunk.parameter];
+  return {slot.exp_avg.data_ptr<float>() + chunk.begin, slot.exp_avg_sq.data_ptr<float>() + chunk.begin};
+}
+
+Share AdamW::begin_step(int64_t micro_batches) {
+  zero_grad();
+  exchange_->begin_step(micro_batches);
+  return exchange_->micro_batches();
+}
+
+void AdamW::before_backward(int64_t micro_batch) { exchange_->before_backward(micro_batch); }
+void AdamW::after_backward(int64_t micro_batch) { exchange_->after_backward(micro_batch); }
+void AdamW::finish_gradients() {
+  if (device_) exchange_->finish(device_->finished_gradients());
+  else exchange_->finish();
+}
+double AdamW::exposed_s() const { return exchange_->exposed_s(); }
 
 std::vector<at::Tensor> AdamW::contiguous_gradients() const {
   if (device_) return device_->finished_gradients();
@@ -98,7 +140,8 @@ std::vector<at::Tensor> AdamW::contiguous_gradients() const {
   return gradients;
 }
 
-NamedTensors AdamW::gradients() const {
+NamedTensors AdamW::gradients() {
+  finish_gradients();
   const auto values = contiguous_gradients();
   NamedTensors named;
   for (size_t i = 0; i < slots_.size(); ++i) named.emplace_back(slots_[i].name, values[i]);
@@ -106,17 +149,19 @@ NamedTensors AdamW::gradients() const {
 }
 
 double AdamW::norm_of(const std::vector<at::Tensor>& gradients) const {
-  std::vector<double> chunk_sums(chunks_.size());
-  kernels::parallel_for(static_cast<int64_t>(chunks_.size()), [&](int64_t i) {
-    const auto& chunk = chunks_[i];
-    const auto& gradient = gradients[chunk.slot];
-    if (gradient.defined())
-      chunk_sums[i] = sum_of_squares(gradient.data_ptr<float>() + chunk.begin, chunk.count);
+  const auto& chunks = exchange_->chunks();
+  std::vector<double> own(chunks.size());
+  kernels::parallel_for(static_cast<int64_t>(chunks.size()), [&](int64_t i) {
+    const auto& chunk = chunks[static_cast<size_t>(i)];
+    const auto& gradient = gradients[chunk.parameter];
+    if (gradient.defined() && exchange_->owns(chunk))
+      own[static_cast<size_t>(i)] = sum_of_squares(gradient.data_ptr<float>() + chunk.begin, chunk.count);
   });
+  const auto chunk_sums = exchange_->gather_by_chunk(own);
   double total = 0.0, tensor = 0.0;
-  for (size_t i = 0; i < chunks_.size(); ++i) {
+  for (size_t i = 0; i < chunks.size(); ++i) {
     tensor += chunk_sums[i];
-    if (i + 1 == chunks_.size() || chunks_[i + 1].slot != chunks_[i].slot) {
+    if (i + 1 == chunks.size() || chunks[i + 1].parameter != chunks[i].parameter) {
       total += tensor;
       tensor = 0.0;
     }
@@ -124,13 +169,15 @@ double AdamW::norm_of(const std::vector<at::Tensor>& gradients) const {
   return std::sqrt(total);
 }
 
-double AdamW::grad_norm() const {
+double AdamW::grad_norm() {
+  finish_gradients();
   if (device_) return device_->norm(0).norm;
   return norm_of(contiguous_gradients());
 }
 
 OptimizerStep AdamW::step(double lr) {
   const at::NoGradGuard no_grad;
+  finish_gradients();
   if (device_) return step_on_device(lr);
   const auto gradients = contiguous_gradients();
   OptimizerStep result;
@@ -144,15 +191,18 @@ OptimizerStep AdamW::step(double lr) {
   AdamWScalars others = matrices;
   others.keep = 1.0f;
 
-  kernels::parallel_for(static_cast<int64_t>(chunks_.size()), [&](int64_t i) {
-    const auto& chunk = chunks_[i];
-    const auto& slot = slots_[chunk.slot];
-    const auto& gradient = gradients[chunk.slot];
+  const auto& chunks = exchange_->chunks();
+  kernels::parallel_for(static_cast<int64_t>(chunks.size()), [&](int64_t i) {
+    const auto& chunk = chunks[static_cast<size_t>(i)];
+    if (!exchange_->owns(chunk)) return;
+    const auto& slot = slots_[chunk.parameter];
+    const auto& gradient = gradients[chunk.parameter];
+    const auto m = moments(static_cast<size_t>(i));
     adamw_pass(slot.parameter.data_ptr<float>() + chunk.begin,
-               gradient.defined() ? gradient.data_ptr<float>() + chunk.begin : nullptr,
-               slot.exp_avg.data_ptr<float>() + chunk.begin, slot.exp_avg_sq.data_ptr<float>() + chunk.begin,
-               chunk.count, slot.decays ? matrices : others);
+               gradient.defined() ? gradient.data_ptr<float>() + chunk.begin : nullptr, m.exp_avg, m.exp_avg_sq, chunk.count,
+               slot.decays ? matrices : others);
   });
+  if (sharing_.zero) exchange_->gather_parameters();
   // Written behind autograd's back: a graph that saved the old values must notice.
   for (const auto& slot : slots_) slot.parameter.unsafeGetTensorImpl()->bump_version();
   result.applied = true;
@@ -165,6 +215,7 @@ void AdamW::zero_grad() {
 }
 
 int64_t AdamW::state_bytes() const {
+  if (sharing_.zero) return static_cast<int64_t>(shard_avg_.nbytes() + shard_avg_sq_.nbytes());
   int64_t bytes = 0;
   for (const auto& slot : slots_) bytes += 2 * slot.parameter.numel() * static_cast<int64_t>(sizeof(float));
   return bytes;
@@ -172,18 +223,45 @@ int64_t AdamW::state_bytes() const {
 
 NamedTensors AdamW::state() const {
   NamedTensors state;
-  for (const auto& slot : slots_) {
-    state.emplace_back(slot.name + ".exp_avg", slot.exp_avg);
-    state.emplace_back(slot.name + ".exp_avg_sq", slot.exp_avg_sq);
+  if (!sharing_.zero) {
+    for (const auto& slot : slots_) {
+      state.emplace_back(slot.name + ".exp_avg", slot.exp_avg);
+      state.emplace_back(slot.name + ".exp_avg_sq", slot.exp_avg_sq);
+    }
   }
   state.emplace_back("step", at::scalar_tensor(num_steps_, at::TensorOptions().dtype(at::kLong)));
   return state;
 }
 
+std::vector<TensorSlice> AdamW::state_slices() const {
+  std::vector<TensorSlice> slices;
+  if (!sharing_.zero) return slices;
+  const auto& chunks = exchange_->chunks();
+  for (size_t first = 0; first < chunks.size();) {
+    size_t last = first + 1;  // neighbours of the same parameter are one slice
+    int64_t count = chunks[first].count;
+    if (!exchange_->owns(chunks[first])) {
+      first = last;
+      continue;
+    }
+    while (last < chunks.size() && exchange_->owns(chunks[last]) && chunks[last].parameter == chunks[first].parameter) count += chunks[last++].count;
+    const auto& slot = slots_[chunks[first].parameter];
+    const auto shape = slot.parameter.sizes().vec();
+    slices.push_back({slot.name + ".exp_avg", shape, chunks[first].begin, shard_avg_.narrow(0, shard_begin_[first], count)});
+    slices.push_back({slot.name + ".exp_avg_sq", shape, chunks[first].begin, shard_avg_sq_.narrow(0, shard_begin_[first], count)});
+    first = last;
+  }
+  return slices;
+}
+
 void AdamW::load_state(const NamedTensors& state) {
   const at::NoGradGuard no_grad;
-  const auto own = this->state();
-  std::map<std::string, at::Tensor> given, wanted(own.begin(), own.end());
+  std::map<std::string, at::Tensor> given;
+  std::map<std::string, std::pair<at::IntArrayRef, at::ScalarType>> wanted;
+  for (const auto& slot : slots_) {
+    for (const auto* moment : {".exp_avg", ".exp_avg_sq"}) wanted[slot.name + moment] = {slot.parameter.sizes(), at::kFloat};
+  }
+  wanted["step"] = {at::IntArrayRef(), at::kLong};
   for (const auto& [name, tensor] : state) {
     given[name] = tensor;
     if (wanted.count(name) == 0) {
@@ -191,23 +269,26 @@ void AdamW::load_state(const NamedTensors& state) {
                       "  The state is of another model; start with the checkpoint of this one."));
     }
   }
-  for (const auto& [name, tensor] : own) {
+  for (const auto& [name, form] : wanted) {
+    const auto& [shape, dtype] = form;
     const auto found = given.find(name);
     if (found == given.end()) {
       throw Error(
-          cat("optimizer state: tensor '", name, "' ", tensor.sizes(), " is missing.\n",
+          cat("optimizer state: tensor '", name, "' ", shape, " is missing.\n",
               "  The state is of another model or damaged; start with a complete checkpoint of this one."));
     }
-    if (found->second.sizes() != tensor.sizes() || found->second.scalar_type() != tensor.scalar_type()) {
+    if (found->second.sizes() != shape || found->second.scalar_type() != dtype) {
       throw Error(cat("optimizer state: tensor '", name, "' is ", found->second.scalar_type(), " ",
-                      found->second.sizes(), "; accepted: ", tensor.scalar_type(), " ", tensor.sizes(),
+                      found->second.sizes(), "; accepted: ", dtype, " ", shape,
                       ".\n  The state is of another model; start with the checkpoint of this one."));
     }
   }
   for (auto& slot : slots_) {
+    if (sharing_.zero) break;
     slot.exp_avg.copy_(given[slot.name + ".exp_avg"]);
     slot.exp_avg_sq.copy_(given[slot.name + ".exp_avg_sq"]);
   }
+  for (auto& slice : state_slices()) slice.values.copy_(given[slice.name].reshape({-1}).narrow(0, slice.begin, slice.values.numel()));
   num_steps_ = given["step"].item<int64_t>();
 }
 

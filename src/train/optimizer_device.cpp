@@ -7,6 +7,7 @@
 #include <map>
 
 #include "adamw_pass.h"
+#include "gradient_exchange.h"
 
 namespace r1::train {
 namespace {

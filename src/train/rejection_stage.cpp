@@ -74,8 +74,8 @@ Metrics RejectionStage::advance() {
   const int64_t first = step_ * config_.prompts_per_step, count = std::min(config_.prompts_per_step, config_.prompts - first);
   std::vector<Problem> problems;
   for (int64_t i = 0; i < count; ++i) problems.push_back(stream_.at(first + i));
-  const auto groups = sample_and_score(*engine_, context_.tokenizer, reward_, std::move(problems), first, config_.samples, config_.sampling,
-                                       {context_.seed, stage_id(context_.stage.c_str()), 0}, seconds_);
+  const auto groups = sample_and_score({*engine_, context_.tokenizer, reward_, context_.sharing, seconds_}, std::move(problems), first,
+                                       config_.samples, config_.sampling, {context_.seed, stage_id(context_.stage.c_str()), 0});
   std::string lines;
   int64_t tokens = 0, passed = 0, kept_count = 0, solved = 0;
   const bool pairs = config_.keep == RejectionConfig::Keep::kPairs;
@@ -129,11 +129,14 @@ Metrics RejectionStage::advance() {
   kept_ += kept_count;
   solved_ += solved;
   if (!lines.empty()) {
-    const auto folder = context_.run_dir / "data" / context_.stage;
-    std::filesystem::create_directories(folder);
-    char name[64];
-    std::snprintf(name, sizeof name, "step-%06lld.jsonl.zst", static_cast<long long>(step_));
-    write_zstd(folder / name, lines);
+    context_.sharing.ranks->together("kept completions", [&] {
+      if (!context_.sharing.ranks->is_first()) return;
+      const auto folder = context_.run_dir / "data" / context_.stage;
+      std::filesystem::create_directories(folder);
+      char name[64];
+      std::snprintf(name, sizeof name, "step-%06lld.jsonl.zst", static_cast<long long>(step_));
+      write_zstd(folder / name, lines);
+    });
   } else if (step_ >= total_steps() && kept_ == 0) {
     throw Error(cat("stage '", context_.stage, "' kept none of ", sampled_, " completions: ",
                     pairs ? "every problem's completions had equal rewards" : cat("not one had ", join(config_.require, " and "), " right"),

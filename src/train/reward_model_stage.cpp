@@ -9,6 +9,7 @@
 #include "r1/util/progress.h"
 #include "r1/util/random.h"
 #include "r1/util/strings.h"
+#include "step_figures.h"
 #include "tokens.h"
 
 namespace r1::train {
@@ -43,7 +44,7 @@ RewardModelStage::RewardModelStage(StageContext context, RewardModelConfig confi
       config_(std::move(config)),
       examples_(split_preferences(std::move(examples), config_.eval_fraction)),
       model_(context_.model),
-      optimizer_(with_head(model_), config_.update.optimizer) {
+      optimizer_(with_head(model_), config_.update.optimizer, context_.sharing) {
   context_.model->activation_checkpointing = config_.update.activation_checkpointing;
   if (examples_.train.empty()) {
     throw Error(cat("stage '", context_.stage, "' has no preference to train on; ", examples_.eval.size(),
@@ -86,27 +87,44 @@ RewardModelStage::Pass RewardModelStage::run(const std::vector<PreferenceExample
     pass.judged += pairwise ? 1 : static_cast<int64_t>(sign.size());
   }
   const torch::AutoGradMode gradients(backward);
-  auto sums_3 = torch::zeros({3}, torch::TensorOptions(context_.model->device()).dtype(torch::kDouble));  // loss, right, margin
+  const auto packs = pack_whole_trees(trees, config_.update.micro_batch_tokens);
+  enum { kLoss, kRight, kMargin, kNumFigures };
+  StepFigures figures(static_cast<int64_t>(packs.size()), kNumFigures, context_.model->device());
+  auto& ranks = *context_.sharing.ranks;
+  ranks.set_phase(backward ? "backward" : "evaluation");
+  const auto mine = backward ? optimizer_.begin_step(static_cast<int64_t>(packs.size()))
+                             : share_of(static_cast<int64_t>(packs.size()), ranks.rank(), ranks.size());
   size_t first = 0;
-  for (const auto& batch : pack_whole_trees(trees, config_.update.micro_batch_tokens)) {
-    const auto scores_S = model_.score(batch);
-    (backward ? usage_.training : usage_.reference) += model::counts_of(batch.layout, 0);
-    std::vector<float> sign_S;
-    for (const auto& [tree, index] : batch.members) sign_S.push_back(signs[first + tree][index]);
-    // Pairs: chosen and rejected are neighbours.
-    const auto signed_S = scores_S * ops::to_device(torch::tensor(sign_S), scores_S.device());
-    const auto margins = pairwise ? signed_S.view({-1, 2}).sum(-1) : signed_S;
-    const auto loss = softplus_minus(margins).sum() / static_cast<double>(pass.judged);
-    if (backward) loss.backward();
-    const auto m = margins.detach().to(torch::kDouble);
-    const auto right = ((m > 0).to(torch::kDouble) + 0.5 * (m == 0).to(torch::kDouble)).sum();
-    sums_3 += torch::stack({loss.detach().to(torch::kDouble), right, m.sum()});
+  for (int64_t i = 0; i < static_cast<int64_t>(packs.size()); ++i) {
+    const auto& batch = packs[static_cast<size_t>(i)];
+    if (mine.contains(i)) {
+      const auto scores_S = model_.score(batch);
+      (backward ? usage_.training : usage_.reference) += model::counts_of(batch.layout, 0);
+      std::vector<float> sign_S;
+      for (const auto& [tree, index] : batch.members) sign_S.push_back(signs[first + tree][index]);
+      // Pairs: chosen and rejected are neighbours.
+      const auto signed_S = scores_S * ops::to_device(torch::tensor(sign_S), scores_S.device());
+      const auto margins = pairwise ? signed_S.view({-1, 2}).sum(-1) : signed_S;
+      const auto loss = softplus_minus(margins).sum() / static_cast<double>(pass.judged);
+      if (backward) {
+        optimizer_.before_backward(i);
+        loss.backward();
+        optimizer_.after_backward(i);
+      }
+      const auto m = margins.detach().to(torch::kDouble);
+      const auto right = ((m > 0).to(torch::kDouble) + 0.5 * (m == 0).to(torch::kDouble)).sum();
+      figures.set(i, {loss, right, m.sum()});
+    }
     first += batch.members.back().first + 1;
   }
-  const auto sums = sums_3.cpu();  // sync: once per step
-  pass.loss = sums[0].item<double>();
-  pass.right = sums[1].item<double>();
-  pass.margin = sums[2].item<double>();
+  if (backward) {
+    ranks.set_phase("gradients");
+    optimizer_.finish_gradients();
+  }
+  figures.gather(context_.sharing);
+  pass.loss = figures.sum(kLoss);
+  pass.right = figures.sum(kRight);
+  pass.margin = figures.sum(kMargin);
   if (!std::isfinite(pass.loss)) {
     for (const auto& tree : trees) pass.batch.push_back({{"prompt", tree.prompt}, {"completions", tree.continuations}});
   }
@@ -128,7 +146,6 @@ Metrics RewardModelStage::advance() {
     }
     examples.push_back(examples_.train[static_cast<size_t>(order[static_cast<size_t>(position % size)])]);
   }
-  optimizer_.zero_grad();
   const auto pass = run(examples, true);
   const double lr = config_.update.schedule.at(step_);
   const auto update = std::isfinite(pass.loss) ? optimizer_.step(lr) : OptimizerStep{};
@@ -140,7 +157,7 @@ Metrics RewardModelStage::advance() {
   last_accuracy_ = pass.right / judged;
   const double seconds = monotonic_s() - start_s;
   usage_.update_s += seconds;
-  usage_.trained_tokens += pass.tokens;
+  if (context_.sharing.ranks->is_first()) usage_.trained_tokens += pass.tokens;  // the whole step's
   last_tokens_per_s_ = static_cast<double>(pass.tokens) / seconds;
   return {{"loss", pass.loss},
           {"accuracy", last_accuracy_},
@@ -171,7 +188,7 @@ std::string RewardModelStage::progress_note() const {
 std::vector<CheckpointGroup> RewardModelStage::checkpoint_groups() {
   auto head = model_.head();
   for (auto& [name, tensor] : head) tensor = tensor.detach();
-  return {{"model", optimizer_.with_masters(context_.model->named_tensors())}, {"score", optimizer_.with_masters(head)}, {"optimizer", optimizer_.state()}};
+  return {{"model", optimizer_.with_masters(context_.model->named_tensors())}, {"score", optimizer_.with_masters(head)}, {"optimizer", optimizer_.state(), optimizer_.state_slices()}};
 }
 
 nlohmann::json RewardModelStage::checkpoint_state() const {

@@ -4,6 +4,7 @@
 
 #include "r1/util/error.h"
 #include "r1/util/file.h"
+#include "r1/util/log.h"
 #include "r1/util/strings.h"
 
 namespace r1::train {
@@ -19,12 +20,22 @@ UpdateConfig UpdateConfig::parse(ConfigNode& node) {
 
 void fail_not_finite(const StageContext& context, int64_t step, const std::string& what, const nlohmann::json& batch) {
   const auto file = context.run_dir / "rollouts" / cat(context.stage, "-failed-step-", step, ".json");
-  std::filesystem::create_directories(file.parent_path());
-  write_file_atomic(file, batch.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  if (context.sharing.ranks->is_first()) {
+    std::filesystem::create_directories(file.parent_path());
+    write_file_atomic(file, batch.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  }
+  if (!context.sharing.ranks->is_first()) throw dist::FailedElsewhere{"rank 0 says why"};
   throw Error(cat("stage '", context.stage, "', step ", step, ": ", what,
                   " is not finite. The update was not applied and the last checkpoint stays.\n  The batch is in ",
                   file.string(), ". Lower schedule.lr or optimizer.max_grad_norm, then `r1 resume ",
                   context.run_dir.string(), "`."));
+}
+
+void warn_of_idle_ranks(const StageContext& context, int64_t micro_batches) {
+  const int ranks = context.sharing.ranks->size();
+  if (micro_batches >= ranks) return;
+  log_warning(cat("stage '", context.stage, "': an update is ", micro_batches, micro_batches == 1 ? " micro-batch" : " micro-batches", " for ", ranks,
+                  " ranks: some compute nothing. A smaller micro_batch_tokens makes more of them."));
 }
 
 NamedTensors trainable_parameters(const model::Transformer& model, Part part) {

@@ -9,6 +9,7 @@
 #include "r1/util/progress.h"
 #include "r1/util/random.h"
 #include "r1/util/strings.h"
+#include "step_figures.h"
 #include "tokens.h"
 
 namespace r1::train {
@@ -48,7 +49,7 @@ TextStage::TextStage(StageContext context, TextStageConfig config, TextSource te
       config_(std::move(config)),
       texts_(std::move(texts)),
       evaluator_(std::move(evaluator)),
-      optimizer_(trainable_parameters(context_.model, config_.mtp.loss_weight > 0 ? Part::kAll : Part::kTrunk), config_.update.optimizer),
+      optimizer_(trainable_parameters(context_.model, config_.mtp.loss_weight > 0 ? Part::kAll : Part::kTrunk), config_.update.optimizer, context_.sharing),
       experts_(context_.model, config_.update.experts) {
   context_.model->activation_checkpointing = config_.update.activation_checkpointing;
 }
@@ -80,44 +81,56 @@ Metrics TextStage::advance() {
   }
   const bool with_mtp = context_.model->config().has_mtp() && config_.mtp.loss_weight > 0;
   const double mtp_targets = static_cast<double>(std::max<int64_t>(1, count_mtp_targets(trees)));
-  optimizer_.zero_grad();
-  auto sums_2 = torch::zeros({2}, torch::TensorOptions(context_.model->device()).dtype(torch::kDouble));  // loss, the MTP module's
-  for (const auto& packed : pack_micro_batches(trees, config_.update.micro_batch_tokens)) {
-    const auto batch = packed.to(context_.model->device());
+  const auto packs = pack_micro_batches(trees, config_.update.micro_batch_tokens);
+  enum { kLoss, kMtpLoss, kBalance, kNumFigures };
+  if (step_ == 0) warn_of_idle_ranks(context_, static_cast<int64_t>(packs.size()));
+  StepFigures figures(static_cast<int64_t>(packs.size()), kNumFigures, context_.model->device());
+  auto& ranks = *context_.sharing.ranks;
+  ranks.set_phase("backward");
+  const double exposed_before_s = optimizer_.exposed_s();
+  const auto mine = optimizer_.begin_step(static_cast<int64_t>(packs.size()));
+  for (int64_t i = mine.begin; i < mine.end; ++i) {
+    const auto batch = packs[static_cast<size_t>(i)].to(context_.model->device());
     usage_.training += model::counts_of(batch.layout, batch.rows_M.size(0));
     const auto routing = experts_.routing(config_.texts_per_step);
     const auto hidden = context_.model->hidden(batch.tokens_N, batch.layout, routing);
     const auto [logprobs_M, entropy_M] = context_.model->logprobs(gather_rows(hidden, batch.rows_M), batch.targets_M, 1.0);
     auto loss = -logprobs_M.sum() / static_cast<double>(num_tokens);
-    sums_2[0] += loss.detach();
+    const auto text_loss = loss.detach();
+    auto mtp_sum = torch::zeros_like(text_loss);
     if (with_mtp) {
       const auto mtp = mtp_loss(context_.model, hidden, batch, routing, 1.0, model::MtpGradient::kWithTrunk);
       usage_.training += mtp.counts;
       if (mtp.targets > 0) {
-        sums_2[1] += mtp.sum.detach();
+        mtp_sum = mtp.sum;
         loss = loss + mtp.sum * (config_.mtp.loss_weight / mtp_targets);
       }
     }
+    optimizer_.before_backward(i);
     loss.backward();
-    experts_.add(routing);
+    optimizer_.after_backward(i);
+    figures.set(i, {text_loss, mtp_sum, experts_.add(routing)});
   }
-  const auto sums = sums_2.cpu();  // sync: the step's only one beside the gradient's norm
-  const auto loss_sum = sums[0].item<double>(), mtp_sum = sums[1].item<double>();
+  ranks.set_phase("gradients");
+  optimizer_.finish_gradients();
+  figures.gather(context_.sharing);
+  const auto loss_sum = figures.sum(kLoss), mtp_sum = figures.sum(kMtpLoss);
   const double lr = config_.update.schedule.at(step_);
   const bool finite = std::isfinite(loss_sum + mtp_sum);
+  ranks.set_phase("update");
   const auto update = finite ? optimizer_.step(lr) : OptimizerStep{};
   if (!update.applied) {
     nlohmann::json batch = nlohmann::json::array();
     for (const auto& tree : trees) batch.push_back({{"prompt", tree.prompt}, {"completion", tree.continuations[0]}});
     fail_not_finite(context_, step_ + 1, finite ? "a gradient" : "the loss", batch);
   }
-  experts_.update_biases();
+  experts_.update_biases(context_.sharing, figures.sum(kBalance));
   ++step_;
   tokens_ += num_tokens;
   last_loss_ = loss_sum;
   const double seconds = monotonic_s() - start_s;
   usage_.update_s += seconds;
-  usage_.trained_tokens += num_tokens;
+  if (ranks.is_first()) usage_.trained_tokens += num_tokens;  // the whole step's
   last_tokens_per_s_ = static_cast<double>(num_tokens) / seconds;
   Metrics metrics{{"loss", loss_sum},
                   {"lr", lr},
@@ -126,6 +139,7 @@ Metrics TextStage::advance() {
                   {"trained_tokens_per_s", last_tokens_per_s_},
                   {"seconds", seconds}};
   if (with_mtp) metrics.emplace_back("mtp_loss", mtp_sum / mtp_targets);
+  if (!ranks.alone()) metrics.emplace_back("exposed_communication_seconds", optimizer_.exposed_s() - exposed_before_s);
   experts_.report(metrics);
   return metrics;
 }
@@ -135,7 +149,7 @@ std::string TextStage::progress_note() const {
 }
 
 std::vector<CheckpointGroup> TextStage::checkpoint_groups() {
-  return {{"model", optimizer_.with_masters(context_.model->named_tensors())}, {"optimizer", optimizer_.state()}};
+  return {{"model", optimizer_.with_masters(context_.model->named_tensors())}, {"optimizer", optimizer_.state(), optimizer_.state_slices()}};
 }
 
 nlohmann::json TextStage::checkpoint_state() const { 

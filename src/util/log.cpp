@@ -73,7 +73,8 @@ class FileSink : public spdlog::sinks::base_sink<std::mutex> {
 
 struct Log {
   std::shared_ptr<FileSink> file = std::make_shared<FileSink>();
-  spdlog::logger logger{"r1", {std::make_shared<StderrSink>(), file}};
+  std::shared_ptr<StderrSink> shown = std::make_shared<StderrSink>();
+  spdlog::logger logger{"r1", {shown, file}};
 };
 
 Log& the_log() {
@@ -97,6 +98,8 @@ void set_log_level(LogLevel level) {
                                                    spdlog::level::warn, spdlog::level::err};
   the_log().logger.set_level(kLevels[static_cast<int>(level)]);
 }
+
+void set_log_to_stderr(bool shown) { the_log().shown->set_level(shown ? spdlog::level::trace : spdlog::level::off); }
 
 void set_log_file(const std::filesystem::path& file) { the_log().file->open(file); }
 

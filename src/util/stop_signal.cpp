@@ -14,6 +14,7 @@ static_assert(std::atomic<int>::is_always_lock_free,
 std::atomic<int> first_signal{0};  // written by the handler, so it cannot live anywhere else
 
 extern "C" void on_stop_signal(int signal) {
+  if (signal == SIGUSR1) signal = SIGTERM;
   int none = 0;
   if (!first_signal.compare_exchange_strong(none, signal)) ::_exit(128 + signal);
   constexpr char kText[] = "\nstopping after this step; once more to stop at once\n";
@@ -31,6 +32,7 @@ void install_stop_signals() {
   ::sigemptyset(&action.sa_mask);
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
+  ::sigaction(SIGUSR1, &action, nullptr);
 }
 
 int stop_signal() { return first_signal.load(); }

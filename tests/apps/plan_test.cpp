@@ -70,5 +70,19 @@ TEST(Plan, RefusesWhatDoesNotFitAndSaysWhatWould) {
   EXPECT_NE(other.err.find("configs/hardware/none.yaml"), std::string::npos) << other.err;
 }
 
+TEST(Plan, SimulatesBothPublishedFigures) {
+  const auto v3 = at_source({"plan", "configs/plan/v3_pretraining.yaml", "--simulate", "ranks=2048"});
+  EXPECT_EQ(v3.exit_code, 0) << v3.err;
+  for (const char* part : {"128 pipelines x 16 stages, experts over 64 ranks (8 nodes)", "GPU hours per trillion tokens", "published  2664.0K GPU hours, 180.0K per trillion"}) {
+    EXPECT_NE(v3.out.find(part), std::string::npos) << "no '" << part << "' in:\n" << v3.out;
+  }
+  const auto zero = at_source({"plan", "configs/r1/r1_zero.yaml", "--simulate", "ranks=512", "pipeline.0.steps=10400"});
+  EXPECT_EQ(zero.exit_code, 0) << zero.err;
+  EXPECT_NE(zero.out.find("published  101.4K GPU hours; simulated / published = 0.9"), std::string::npos) << zero.out;
+  const auto wrong = at_source({"plan", "configs/r1/r1_zero.yaml", "--simulate", "ranks=512,pipeline=7"});
+  EXPECT_EQ(wrong.exit_code, 1);
+  EXPECT_NE(wrong.err.find("512 ranks are no multiple of 7 stages"), std::string::npos) << wrong.err;
+}
+
 }  // namespace
 }  // namespace r1::apps

@@ -9,13 +9,13 @@
 #include <sys/wait.h>
 #include <torch/torch.h>
 
-#include <cstdio>
 #include <functional>
 
 #include "r1/train/checkpoint.h"
 #include "r1/util/error.h"
 #include "r1/util/log.h"
 #include "train/checkpoint_fixture.h"
+#include "train/in_child.h"
 
 namespace r1::train {
 namespace {
@@ -27,35 +27,6 @@ using testing_support::TempFolder;
 using Names = std::vector<std::string>;
 
 constexpr int64_t kLargeRows = 40000;  // 800 KB a tensor
-
-// Runs `body` in a child, whose limits, mounts and user end with it, and repeats its failures here.
-void in_child(const std::function<void()>& body) {
-  const TempFolder folder;
-  const fs::path report = folder / "failures";
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    FILE* out = std::fopen(report.c_str(), "w");
-    try {
-      body();
-    } catch (const std::exception& e) {
-      std::fprintf(out, "exception: %s\n", e.what());
-    }
-    const auto& result = *::testing::UnitTest::GetInstance()->current_test_info()->result();
-    for (int i = 0; i < result.total_part_count(); ++i) {
-      const auto& part = result.GetTestPartResult(i);
-      if (part.failed())
-        std::fprintf(out, "%s:%d: %s\n", part.file_name(), part.line_number(), part.message());
-    }
-    std::fclose(out);
-    ::_exit(0);
-  }
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
-  EXPECT_TRUE(fs::exists(report));
-  EXPECT_EQ(slurp(report), "");
-}
 
 // Step 1 is there and whole, and nothing else is.
 void expect_only_step_one(const fs::path& dir) {

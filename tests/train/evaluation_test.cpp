@@ -40,7 +40,11 @@ Run run(int64_t samples, double temperature, int64_t count = 100) {
   sampling.max_completion_tokens = 2;
   Run out;
   int64_t told = 0;
-  out.result = evaluate(engine, test::tiny_tokenizer(), number_reward(), problems(), count, samples, sampling,
+  const auto tokenizer = test::tiny_tokenizer();
+  const auto reward = number_reward();
+  const Sharing alone;
+  ScoringSeconds seconds;
+  out.result = evaluate({engine, tokenizer, reward, alone, seconds}, problems(), count, samples, sampling,
                         {.seed = 3, .stage = 1, .step = 0},
                         {.group = [&](const ScoredGroup& g) { out.groups.push_back(g); },
                          .progress =

@@ -24,7 +24,7 @@ TEST(ExpertBalance, MovesEachBiasAgainstItsLoadOfTheWholeStep) {
   ExpertBalance balance(model, {.bias_rate = 0.01});
   balance.add(routed({0, 1, 0, 2}));
   balance.add(routed({0, 1, 3, 4}));
-  balance.update_biases();
+  balance.update_biases({}, 0);
   const auto& bias = model->expert_layers()[0]->gate->e_score_correction_bias;
   EXPECT_TRUE(torch::equal(bias, torch::tensor({-0.01F, -0.01F, 0.0F, 0.0F, 0.0F, 0.01F, 0.01F, 0.01F})));
   Metrics metrics;
@@ -32,7 +32,7 @@ TEST(ExpertBalance, MovesEachBiasAgainstItsLoadOfTheWholeStep) {
   EXPECT_EQ(value_of(metrics, "expert_load_max"), 3);
   EXPECT_EQ(value_of(metrics, "expert_load_layer1_1"), 2);
   EXPECT_NEAR(value_of(metrics, "expert_bias_max"), 0.01, 1e-9);
-  balance.update_biases();  // no pair since: nothing moves
+  balance.update_biases({}, 0);  // no pair since: nothing moves
   EXPECT_NEAR(bias.abs().sum().item<double>(), 0.05, 1e-7);
 }
 
@@ -40,7 +40,7 @@ TEST(ExpertBalance, FrozenBiasesStay) {
   const auto model = tiny_mixture();
   ExpertBalance balance(model, {.bias_rate = 0});
   balance.add(routed({0, 1}));
-  balance.update_biases();
+  balance.update_biases({}, 0);
   EXPECT_EQ(model->expert_layers()[0]->gate->e_score_correction_bias.abs().max().item<float>(), 0);
 }
 
@@ -48,7 +48,7 @@ TEST(ExpertBalance, ADenseModelHasNoFigures) {
   ExpertBalance balance(test::tiny_model(), {});
   EXPECT_EQ(balance.routing(4), nullptr);
   balance.add(nullptr);
-  balance.update_biases();
+  balance.update_biases({}, 0);
   Metrics metrics;
   balance.report(metrics);
   EXPECT_TRUE(metrics.empty());

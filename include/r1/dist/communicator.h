@@ -99,6 +99,7 @@ class Communicator {
     int64_t begin = 0, end = 0;
   };
   virtual Piece take(int64_t round, int64_t total, int64_t size) = 0;
+  int64_t next_round() { return rounds_++; }  ///< the same on all ranks when all call it alike
 
   /// The ranks of one colour as a communicator of their own, in order of their ranks here. Collective.
   virtual std::shared_ptr<Communicator> split(int colour, std::string_view name) = 0;
@@ -125,6 +126,7 @@ class Communicator {
   void check(const Call& call) const;
   int rank_, size_;
   at::Device device_;
+  int64_t rounds_ = 0;
 };
 
 /// Another rank failed in Communicator::together; its own program says why.

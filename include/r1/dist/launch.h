@@ -46,6 +46,9 @@ Launch read_launch();
 /// ends the process with exit code kLostRank.
 std::shared_ptr<Communicator> connect(const Launch& launch, const ParallelConfig& config, bool gpu);
 
+/// Whether connect() has brought this process together with the other ranks.
+bool connected();
+
 /// Exit code of a rank that ends because another one is gone: "temporary failure; try again" (sysexits.h EX_TEMPFAIL). A launcher or
 /// `r1 run --max-restarts` goes on from the newest checkpoint.
 inline constexpr int kLostRank = 75;

@@ -16,8 +16,9 @@ DeviceChoice read_device(const ConfigNode& node);
 DeviceChoice device_of_name(const std::string& name);
 
 /// The device to compute on; auto is the first GPU where the program has CUDA and finds one, else the CPU. Throws Error, beginning
-/// with `where` (a file:line:key, or an option), when cuda is asked for and there is none.
-at::Device choose_device(DeviceChoice choice, const std::string& where);
+/// with `where` (a file:line:key, or an option), when cuda is asked for and there is none. `index`: which of the machine's GPUs, for
+/// several ranks on it.
+at::Device choose_device(DeviceChoice choice, const std::string& where, int index = 0);
 /// "cpu" or "cuda:0, NVIDIA H200, 139.8 GiB".
 std::string describe_device(at::Device device);
 /// What a model computes in there: float32 on a CPU, bf16 on a device.

@@ -1,6 +1,9 @@
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <string>
+
+#include "r1/pipeline/cluster.h"
 
 namespace r1::pipeline {
 
@@ -26,6 +29,7 @@ struct Hardware {
   double activation_bytes = 4;
   double cache_bytes = 4;           ///< of a number of the KV cache
   bool decoding_copies = true;      ///< weights are kept a second time for decoding
+  std::optional<Cluster> cluster;   ///< links and kernels, where the file says them
 
   /// A GPU without a file of its own: the figures of configs/hardware/h100.yaml, with this name and memory.
   static Hardware of_gpu(const std::string& name, double memory_bytes);

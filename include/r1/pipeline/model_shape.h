@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "r1/model/flops.h"
@@ -26,6 +27,7 @@ struct ModelShape {
   int64_t vocab_size = 0;            ///< V
   int64_t max_positions = 0;         ///< context, tokens
   bool tie_embeddings = false;
+  std::optional<model::ModelConfig> config;  ///< that the counts were taken from; none: the file has nothing but counts
 
   static ModelShape of(const model::ModelConfig& config);
   /// Throws Error with file:line:key.

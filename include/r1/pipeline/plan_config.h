@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <vector>
 
 #include "r1/util/config.h"
 
@@ -23,6 +24,10 @@ struct StageAssumptions {
   double texts = 0;                   ///< number of texts, for `epochs`; by default that of the data
   double tokens_per_decode_step = 1;  ///< that a sequence gains in a decoding step; above 1 with speculative decoding
   double published_hours = 0;         ///< device hours that were published for this stage
+  /// For `r1 plan --simulate`: the layout that was published, 0: the fastest that fits; and how the mean completion grows, tokens at
+  /// steps with straight lines between (empty: completion_tokens throughout).
+  int64_t pipeline = 0, expert = 0;
+  std::vector<double> curve_steps, curve_tokens;
   static StageAssumptions parse(ConfigNode node);
 };
 

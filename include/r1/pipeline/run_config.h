@@ -8,6 +8,7 @@
 #include "r1/data/problem_source.h"
 #include "r1/data/text_check.h"
 #include "r1/data/worked_arithmetic.h"
+#include "r1/dist/launch.h"
 #include "r1/model/model_config.h"
 #include "r1/pipeline/cost.h"
 #include "r1/pipeline/device.h"
@@ -95,6 +96,8 @@ struct RunConfig {
   uint64_t seed = 1;
   int64_t threads = 0;                  ///< 0: all cores
   DeviceChoice device = DeviceChoice::kAuto;  ///< `device:`, decided once when the run starts
+  train::Numerics numerics = train::Numerics::kExact;  ///< `numerics:`
+  dist::ParallelConfig parallel;                       ///< `parallel:`
   ModelSource base;                     ///< `model:` with a path, or the shape of a new model
   std::filesystem::path tokenizer_path;  ///< `tokenizer.path`; model.path by default
   std::string characters;               ///< `tokenizer.kind: characters`

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,12 @@ struct EngineStats {
   SpeculationStats speculation;
 };
 
+/// How an engine comes by its prompts where several share them. Whatever it is, a completion is the same bits.
+struct PromptSupply {
+  std::function<std::optional<size_t>()> next;  ///< the place of the next prompt for this engine; nothing when none is left
+  int64_t max_sequences = 0;                    ///< started at once, so that one engine does not take all before the others begin
+};
+
 /// Samples completions by continuous batching over a paged KV cache.
 ///
 /// A prompt is computed once for its G completions, which share its whole pages. A sequence is admitted when the pages
@@ -79,13 +86,14 @@ class Engine {
   /// Called when a completion has ended, with its places in the result.
   using OnCompletion = std::function<void(size_t prompt, size_t sample, const Completion&)>;
 
-  /// G completions for every prompt, in order. `progress(finished, total)` is called after every decode step.
+  /// G completions for every prompt, in order; with `supply` for those that it gives, and the others stay without tokens.
+  /// `progress(finished, total)` is called after every decode step.
   /// Throws Error for an empty prompt, a prompt that leaves no room in the model's context, or a cache too small for
   /// one sequence.
   std::vector<RolloutGroup> sample(const std::vector<Prompt>& prompts, int64_t completions_per_prompt,
                                    const SamplingConfig& sampling, const DrawOrigin& origin,
                                    const std::function<void(int64_t, int64_t)>& progress = {},
-                                   const OnCompletion& on_completion = {});
+                                   const OnCompletion& on_completion = {}, const PromptSupply& supply = {});
 
   const EngineStats& stats() const { return stats_; }
 

@@ -52,8 +52,7 @@ struct EvalListener {
 /// `samples` completions for each of the first `count` problems. Sample 0 of a problem is the same for every number of
 /// samples, and whatever other problems are answered.
 /// Throws Error when samples is above 1 at temperature 0, where all would be the same text.
-EvalResult evaluate(rollout::Engine& engine, const Tokenizer& tokenizer, const Reward& reward,
-                    const std::vector<Problem>& problems, int64_t count, int64_t samples, const rollout::SamplingConfig& sampling,
+EvalResult evaluate(const Sampler& sampler, const std::vector<Problem>& problems, int64_t count, int64_t samples, const rollout::SamplingConfig& sampling,
                     const rollout::DrawOrigin& origin, const EvalListener& listener = {});
 
 /// Evaluation of a stage: before and after on eval.problems, every eval.every_steps on eval.problems_during.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "r1/model/transformer.h"
+#include "r1/train/sharing.h"
 #include "r1/util/config.h"
 
 namespace r1::train {
@@ -34,10 +35,11 @@ class ExpertBalance {
 
   /// For one micro-batch's forward pass; null for a dense model.
   model::RoutingPtr routing(int64_t sequences_in_step) const;
-  /// After its backward pass.
-  void add(const model::RoutingPtr& routing);
-  /// After the optimizer's update: moves the biases and begins a new count.
-  void update_biases();
+  /// After its backward pass. Returns the micro-batch's balance loss, 0-dim float64 on the model's device.
+  at::Tensor add(const model::RoutingPtr& routing);
+  /// After the optimizer's update, of whose micro-batches the balance losses add up to `balance`: moves the biases by the loads of all
+  /// ranks and begins a new count. Collective.
+  void update_biases(const Sharing& sharing, double balance);
   /// Figures of the updates since the last call (docs/metrics.md); none for a dense model.
   void report(std::vector<std::pair<std::string, double>>& metrics);
 
@@ -48,7 +50,7 @@ class ExpertBalance {
   ExpertConfig config_;
   std::vector<at::Tensor> step_counts_,
       counts_;  // [expert layer] [E] int64: of this update, and since the last report
-  at::Tensor balance_;  // 0-dim float64, on the model's device
+  double balance_ = 0;
 };
 
 }  // namespace r1::train

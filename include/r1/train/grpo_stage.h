@@ -81,6 +81,7 @@ class GrpoStage : public Stage {
   void update(const std::vector<Sampled>& groups, int64_t first, int64_t count, Metrics& metrics);
   void log_rollouts(const std::vector<Sampled>& groups) const;
   void replace_reference();
+  double exposed_s() const;
 
   StageContext context_;
   GrpoStageConfig config_;

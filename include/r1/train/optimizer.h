@@ -7,9 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "r1/train/sharing.h"
 #include "r1/util/config.h"
 
 namespace r1::train {
+
+class GradientExchange;
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
@@ -24,6 +27,16 @@ struct AdamWConfig {
 
   /// Keys as the fields. Throws Error with file:line:key.
   static AdamWConfig parse(ConfigNode node);
+};
+
+/// Elements [begin, begin + values.numel()) of a tensor that lies in pieces on several ranks, row-major: a rank's share of an
+/// optimizer's state under ZeRO-1 (arXiv:1910.02054), of a weight that belongs to an expert. Together the ranks' slices of a name cover
+/// the tensor; the same slice on several ranks is one, written by one of them.
+struct TensorSlice {
+  std::string name;
+  std::vector<int64_t> shape;  ///< of the whole tensor, the same on every rank
+  int64_t begin = 0;           ///< element
+  at::Tensor values;           ///< 1-D, any device; none for a rank without a share
 };
 
 /// What one step did.
@@ -47,6 +60,16 @@ struct OptimizerStep {
 /// (torch.optim skips it): whether it has none or zeros depends on how the batch was split. Source: AdamW
 /// (arXiv:1711.05101) algorithm 2, with the schedule inside lr as torch.optim.AdamW.
 ///
+/// Over ranks (Sharing): a step's micro-batches are dealt, their gradients added up while backward runs (gradient_exchange.h), and
+/// every rank ends the step with the same bits. With ZeRO-1 a rank keeps m and v of its own chunks alone, updates these, and the
+/// parameters are gathered; the bits are those of plain data parallelism. A step is
+///
+///   const auto mine = optimizer.begin_step(num_micro_batches);
+///   for each of mine: optimizer.before_backward(i); loss.backward(); optimizer.after_backward(i);
+///   optimizer.step(lr);
+///
+/// or, where the gradients are the whole step's already, zero_grad(), backward() and step(lr).
+///
 /// On a CPU the parameters are float32 and are what is updated. On a device p is a float32 master: the constructor takes the
 /// values it is given as masters and turns each parameter into a bf16 copy, which every step writes anew. Gradients are added up
 /// in float32, each as soon as a backward pass has made it, so that no bf16 sum loses the small ones of many micro-batches and
@@ -58,17 +81,25 @@ class AdamW {
   /// Keeps handles to `parameters` (name, value): their storage is updated in place. Those with requires_grad
   /// = false are left out. m and v start at zero. Throws c10::Error unless every one is a contiguous float32 CPU leaf, or a float32
   /// or bf16 leaf on a device, with a name of its own.
-  AdamW(NamedTensors parameters, const AdamWConfig& config);
+  /// `overlap`: gradients leave within backward; at most one of the optimizers that share the ranks, and the first to step.
+  AdamW(NamedTensors parameters, const AdamWConfig& config, const Sharing& sharing = {}, bool overlap = true);
   ~AdamW();
   AdamW(AdamW&&) noexcept;
   AdamW& operator=(AdamW&&) = delete;
 
-  /// sqrt(sum of squares) of all gradients, before clipping. NaN or infinite when a gradient is.
-  double grad_norm() const;
+  /// Drops the gradients. Returns the micro-batches that this rank computes of so many.
+  Share begin_step(int64_t micro_batches);
+  void before_backward(int64_t micro_batch);
+  void after_backward(int64_t micro_batch);
+  /// Ends the exchange of the step's gradients; step() does it too. Before any other collective of these ranks.
+  void finish_gradients();
+
+  /// sqrt(sum of squares) of all gradients, before clipping. NaN or infinite when a gradient is. Ends the step's exchange.
+  double grad_norm();
 
   /// What the next step would apply before clipping: the parameters' gradients, or on a device their float32 sums, which share
   /// storage with the optimizer: adding the other ranks' to them is all that data parallelism takes.
-  NamedTensors gradients() const;
+  NamedTensors gradients();
 
   /// Clips and applies the gradients with this learning rate; leaves them in place. On a device it waits once, for the norm.
   OptimizerStep step(double lr);
@@ -81,28 +112,33 @@ class AdamW {
   void refresh_copies();
 
   int64_t num_steps() const { return num_steps_; }
-  int64_t state_bytes() const;  ///< of m and v
+  int64_t state_bytes() const;  ///< of m and v, on this rank
+  double exposed_s() const;     ///< so far: time in the exchange of gradients and parameters that no computing has hidden
 
   /// All that the next step depends on besides the parameters: "<name>.exp_avg", "<name>.exp_avg_sq"
-  /// (float32, shape of the parameter, sharing storage with the optimizer) and "step" (int64, 0-dim).
+  /// (float32, shape of the parameter, sharing storage with the optimizer) and "step" (int64, 0-dim). With ZeRO-1 only "step".
   NamedTensors state() const;
+  /// With ZeRO-1: this rank's part of the others, sharing storage with the optimizer. Else none.
+  std::vector<TensorSlice> state_slices() const;
 
-  /// Copies a state() back. Throws Error for a tensor that is missing, superfluous or of another shape or
+  /// Copies a state() of whole tensors back, whatever rank count it was saved with. Throws Error for a tensor that is missing, superfluous or of another shape or
   /// dtype, naming it and both shapes; nothing is changed then.
   void load_state(const NamedTensors& state);
 
  private:
   struct Slot {
     std::string name;
-    at::Tensor parameter, exp_avg, exp_avg_sq;
+    at::Tensor parameter, exp_avg, exp_avg_sq;  // moments undefined with ZeRO-1
     bool decays;
     at::Tensor master;  // float32, detached: the parameter itself on a CPU
   };
-  struct Chunk {
-    size_t slot;
-    int64_t begin, count;  ///< elements
+  // m and v of a chunk.
+  struct Moments {
+    float *exp_avg, *exp_avg_sq;
   };
 
+  void make_moments();
+  Moments moments(size_t chunk) const;
   std::vector<at::Tensor> contiguous_gradients() const;
   double norm_of(const std::vector<at::Tensor>& gradients) const;
   struct OnDevice;  // gradient sums and the table of pointers
@@ -111,7 +147,10 @@ class AdamW {
 
   AdamWConfig config_;
   std::vector<Slot> slots_;
-  std::vector<Chunk> chunks_;
+  Sharing sharing_;
+  std::unique_ptr<GradientExchange> exchange_;  // knows the chunks
+  at::Tensor shard_avg_, shard_avg_sq_;         // ZeRO-1: of this rank's chunks, one behind the other
+  std::vector<int64_t> shard_begin_;            // of each chunk in them; -1: another rank's
   int64_t num_steps_ = 0;
   std::unique_ptr<OnDevice> device_;  // null on a CPU
 };

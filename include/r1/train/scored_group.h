@@ -6,6 +6,7 @@
 #include "r1/data/problem.h"
 #include "r1/reward/reward.h"
 #include "r1/rollout/engine.h"
+#include "r1/train/sharing.h"
 
 namespace r1::train {
 
@@ -22,12 +23,24 @@ struct ScoringSeconds {
   double rollout = 0, reward = 0;
 };
 
+/// Who samples and scores.
+struct Sampler {
+  rollout::Engine& engine;
+  const Tokenizer& tokenizer;
+  const Reward& reward;
+  const Sharing& sharing;
+  ScoringSeconds& seconds;  ///< added to
+  /// Called with the groups that this rank has sampled, before the others get them: the place for a further part of the reward.
+  std::function<void(std::vector<ScoredGroup>&)> finish = {};
+};
+
 /// Samples `group_size` completions of every problem and scores them. Problem i is prompt `first_index` + i in `origin`:
-/// its draws depend on that number alone, whatever else is sampled with it. Adds to `seconds`. `progress` as in
-/// Engine::sample.
-std::vector<ScoredGroup> sample_and_score(rollout::Engine& engine, const Tokenizer& tokenizer, const Reward& reward,
-                                          std::vector<Problem> problems, int64_t first_index, int64_t group_size,
+/// its draws depend on that number alone, whatever else is sampled with it. `progress` as in Engine::sample.
+///
+/// Over ranks (collective): every rank gives the same arguments and gets all groups. With exact numerics a rank takes the next
+/// problem whenever it has room, since no bit depends on who samples; with fast ones they are dealt in turn. Each rank scores its own.
+std::vector<ScoredGroup> sample_and_score(const Sampler& sampler, std::vector<Problem> problems, int64_t first_index, int64_t group_size,
                                           const rollout::SamplingConfig& sampling, const rollout::DrawOrigin& origin,
-                                          ScoringSeconds& seconds, const std::function<void(int64_t, int64_t)>& progress = {});
+                                          const std::function<void(int64_t, int64_t)>& progress = {});
 
 }  // namespace r1::train

@@ -13,6 +13,7 @@
 #include "r1/train/checkpoint.h"
 #include "r1/train/expert_balance.h"
 #include "r1/train/optimizer.h"
+#include "r1/train/sharing.h"
 #include "r1/train/usage.h"
 #include "r1/util/config.h"
 
@@ -26,6 +27,7 @@ struct StageContext {
   model::Transformer model{nullptr};
   Tokenizer tokenizer;
   bool show_progress = true;
+  Sharing sharing = {};            ///< with the other ranks of the job
 };
 
 /// Settings that all training stages share: keys of the stage's own section.
@@ -40,6 +42,9 @@ struct UpdateConfig {
 
 using Metrics = std::vector<std::pair<std::string, double>>;
 
+/// Over several ranks each has a Stage of its own and calls the same functions in the same order. Figures, state and summary are
+/// those of the whole step, equal on all of them but for times; files other than checkpoints are the first rank's.
+///
 /// One training stage: text (pre-training, SFT) or GRPO. The loop around it, stage_loop.h, owns checkpoints and metrics.
 class Stage {
  public:
@@ -62,10 +67,13 @@ class Stage {
   virtual Usage usage() const = 0;
 };
 
-/// Reports a loss or gradient that is not finite: writes `batch` beside the run's rollouts and throws Error naming step
-/// and file.
+/// Reports a loss or gradient that is not finite, which all ranks find alike: the first writes `batch` beside the run's rollouts and
+/// throws Error naming step and file, the others dist::FailedElsewhere.
 [[noreturn]] void fail_not_finite(const StageContext& context, int64_t step, const std::string& what,
                                   const nlohmann::json& batch);
+
+/// Warns when an update has fewer micro-batches than there are ranks, so that some have nothing to compute.
+void warn_of_idle_ranks(const StageContext& context, int64_t micro_batches);
 
 /// The model's parameters as an optimizer takes them: the trunk's, those of the MTP module, or both.
 enum class Part { kTrunk, kMtp, kAll };

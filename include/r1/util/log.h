@@ -14,6 +14,8 @@ void log_warning(const std::string& text);
 void log_error(const std::string& text);
 
 void set_log_level(LogLevel level);
+/// false: lines go to the log file alone; of many ranks one is enough to read.
+void set_log_to_stderr(bool shown);
 /// Also appends every line to `file` (flushed per line); an empty path stops that.
 void set_log_file(const std::filesystem::path& file);
 
