@@ -21,7 +21,7 @@ class MpiStart {
 
  private:
   std::shared_ptr<MpiEngine> engine_;
-  int rank_, size_;
+  [[maybe_unused]] int rank_, size_;
 };
 
 /// All ranks over MPI.
