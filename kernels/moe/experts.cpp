@@ -68,18 +68,6 @@ void gather(const ExpertOrder& order, int64_t first, int64_t count, int64_t C, c
   }
 }
 
-// y[n] = sum_k weights[n,k] (or 1) pairs[place of (n, k)], in order of k.
-void sum_pairs(int64_t N, int64_t C, const ExpertOrder& order, const float* pairs_MC, const float* weights, float* y) {
-  const int64_t K = order.experts_per_token;
-  const auto places = places_of(order);
-  over_tokens(N, K * C, [&](int64_t n) {
-    thread_local std::vector<const float*> rows;
-    rows.resize(static_cast<size_t>(K));
-    for (int64_t k = 0; k < K; ++k) rows[static_cast<size_t>(k)] = pairs_MC + places[static_cast<size_t>(n * K + k)] * C;
-    R1_CPU_CALL(add_rows, K, C, rows.data(), weights == nullptr ? nullptr : weights + n * K, y + n * C);
-  });
-}
-
 }  // namespace
 
 ExpertOrder order_by_expert(int64_t N, int64_t K, int64_t E, const int64_t* experts) {
@@ -99,6 +87,17 @@ ExpertOrder order_by_expert(int64_t N, int64_t K, int64_t E, const int64_t* expe
     return order.count(a) != order.count(b) ? order.count(a) > order.count(b) : a < b;
   });
   return order;
+}
+
+void sum_pairs(int64_t N, int64_t C, const ExpertOrder& order, const float* rows, const float* weights, float* y) {
+  const int64_t K = order.experts_per_token;
+  const auto places = places_of(order);
+  over_tokens(N, K * C, [&](int64_t n) {
+    thread_local std::vector<const float*> of_token;
+    of_token.resize(static_cast<size_t>(K));
+    for (int64_t k = 0; k < K; ++k) of_token[static_cast<size_t>(k)] = rows + places[static_cast<size_t>(n * K + k)] * C;
+    R1_CPU_CALL(add_rows, K, C, of_token.data(), weights == nullptr ? nullptr : weights + n * K, y + n * C);
+  });
 }
 
 void experts_forward(int64_t N, const ExpertSizes& s, const ExpertOrder& order,

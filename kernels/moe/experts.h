@@ -43,6 +43,10 @@ void experts_forward(int64_t N, const ExpertSizes& sizes, const ExpertOrder& ord
                      const std::vector<ExpertMatrices>& experts, const float* x_NC, const float* weights_NK,
                      float* gate_MF, float* up_MF, float* y_NC);
 
+/// y[n] = sum_k weights[n,k] rows[place of (n, k)], in order of k, one chain of fused multiply-adds; without weights (null) plain
+/// sums. rows_MC in the order of the pairs.
+void sum_pairs(int64_t N, int64_t C, const ExpertOrder& order, const float* rows_MC, const float* weights_NK, float* y_NC);
+
 /// Where an expert's gradients go; null: not wanted. Written for active experts only.
 struct ExpertGradients {
   float *gate, *up, *down;

@@ -3,7 +3,7 @@
 #include <torch/torch.h>
 
 #include "device.h"
-#include "kernels/moe/experts.h"
+#include "experts_plan.h"
 #include "kernels/moe/gate.h"
 #include "reference.h"
 
@@ -15,9 +15,6 @@ using torch::autograd::Function;
 using torch::autograd::tensor_list;
 
 namespace {
-
-constexpr int64_t kPackedRows =
-    384;  // as for a dense layer: below it a product without gradients streams a packed weight
 
 bool on_cpu_float32(const Tensor& x) { return x.is_cpu() && x.scalar_type() == torch::kFloat; }
 const float* ptr(const Tensor& x) { return x.defined() ? x.data_ptr<float>() : nullptr; }
@@ -64,15 +61,14 @@ struct GateFunction : Function<GateFunction> {
   }
 };
 
-struct ExpertsPlan : torch::CustomClassHolder {
-  kernels::ExpertOrder order;
-  std::vector<kernels::ExpertMatrices> matrices;
-  kernels::ExpertSizes sizes;
+struct ExpertsCall : torch::CustomClassHolder {
+  ExpertsPlan plan;
 };
 
 struct ExpertsFunction : Function<ExpertsFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x_NC, const Tensor& weights_NK,
-                        at::TensorList matrices, const c10::intrusive_ptr<ExpertsPlan>& plan) {
+                        at::TensorList matrices, const c10::intrusive_ptr<ExpertsCall>& call) {
+    const auto* plan = &call->plan;
     const int64_t N = x_NC.size(0), K = weights_NK.size(1);
     auto gate_MF = torch::empty({N * K, plan->sizes.F}, x_NC.options());
     auto up_MF = torch::empty_like(gate_MF);
@@ -83,15 +79,16 @@ struct ExpertsFunction : Function<ExpertsFunction> {
     saved.insert(saved.end(), matrices.begin(),
                  matrices.end());  // so that a change before the backward pass is noticed
     ctx->save_for_backward(std::move(saved));
-    ctx->saved_data["plan"] = c10::IValue::make_capsule(plan);
+    ctx->saved_data["call"] = c10::IValue::make_capsule(call);
     return y_NC;
   }
 
   static tensor_list backward(AutogradContext* ctx, const tensor_list& grads) {
     const auto saved = ctx->get_saved_variables();
-    tensor_list out(saved.size() - 2 + 1);  // x, weights, the matrices, the plan
+    tensor_list out(saved.size() - 2 + 1);  // x, weights, the matrices, the call
     if (!grads[0].defined()) return out;
-    const auto plan = c10::static_intrusive_pointer_cast<ExpertsPlan>(ctx->saved_data["plan"].toCapsule());
+    const auto call = c10::static_intrusive_pointer_cast<ExpertsCall>(ctx->saved_data["call"].toCapsule());
+    const auto* plan = &call->plan;
     const auto dy_NC = grads[0].contiguous();
     std::vector<kernels::ExpertGradients> gradients(plan->matrices.size());
     for (const int64_t e : plan->order.active) {
@@ -122,14 +119,6 @@ struct AttachLoss : Function<AttachLoss> {
     return {grads[0], torch::ones_like(ctx->saved_data["options"].toTensor())};
   }
 };
-
-void check_experts(const Tensor& experts_NK, int64_t num_experts) {
-  TORCH_CHECK(experts_NK.dim() == 2 && experts_NK.scalar_type() == torch::kLong,
-              "experts must be [N, K] int64, got ", experts_NK.sizes(), " ", experts_NK.scalar_type());
-  if (experts_NK.numel() == 0) return;
-  TORCH_CHECK(experts_NK.min().item<int64_t>() >= 0 && experts_NK.max().item<int64_t>() < num_experts,
-              "an expert is outside 0..", num_experts - 1);
-}
 
 }  // namespace
 
@@ -168,31 +157,12 @@ Tensor expert_mlp(const Tensor& x_NC, const Tensor& experts_NK, const Tensor& we
   if (device::on_device(x_NC)) return device::expert_mlp(x_NC, experts_NK, weights_NK, experts);
   check_experts(experts_NK, E);
   if (!on_cpu_float32(x_NC)) return ref::expert_mlp(x_NC, experts_NK, weights_NK, experts);
-  auto plan = c10::make_intrusive<ExpertsPlan>();
-  plan->order = kernels::order_by_expert(x_NC.size(0), experts_NK.size(1), E,
-                                         experts_NK.contiguous().data_ptr<int64_t>());
-  plan->sizes = {experts[0].gate_FC.size(1), experts[0].gate_FC.size(0)};
-  plan->matrices.resize(experts.size());
+  auto call = c10::make_intrusive<ExpertsCall>();
+  call->plan = ExpertsPlan(experts_NK, experts, torch::GradMode::is_enabled());
   tensor_list matrices;
   matrices.reserve(3 * experts.size());
-  for (size_t e = 0; e < experts.size(); ++e) {
-    const auto& w = experts[e];
-    TORCH_CHECK(w.gate_FC.is_contiguous() && w.up_FC.is_contiguous() && w.down_CF.is_contiguous(),
-                "expert_mlp: matrices of expert ", e, " are not contiguous");
-    plan->matrices[e] = {ptr(w.gate_FC), ptr(w.up_FC), ptr(w.down_CF), nullptr, nullptr, nullptr};
-    matrices.insert(matrices.end(), {w.gate_FC, w.up_FC, w.down_CF});
-  }
-  if (!torch::GradMode::is_enabled() && x_NC.size(0) <= kPackedRows) {
-    for (const int64_t e : plan->order.active) {
-      const auto& w = experts[static_cast<size_t>(e)];
-      if (w.packed_gate == nullptr) continue;
-      auto& m = plan->matrices[static_cast<size_t>(e)];
-      m.packed_gate = &w.packed_gate->of(w.gate_FC);
-      m.packed_up = &w.packed_up->of(w.up_FC);
-      m.packed_down = &w.packed_down->of(w.down_CF);
-    }
-  }
-  return ExpertsFunction::apply(x_NC.contiguous(), weights_NK.contiguous(), at::TensorList(matrices), plan);
+  for (const auto& w : experts) matrices.insert(matrices.end(), {w.gate_FC, w.up_FC, w.down_CF});
+  return ExpertsFunction::apply(x_NC.contiguous(), weights_NK.contiguous(), at::TensorList(matrices), call);
 }
 
 Tensor sequence_balance(const Tensor& shares_NE, const Tensor& experts_NK, const PackedLayout& layout) {

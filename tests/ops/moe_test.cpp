@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include "kernels/parallel.h"
+#include "r1/ops/expert_rows.h"
 #include "r1/ops/ops.h"
 #include "reference.h"
 #include "support/compare.h"
@@ -146,6 +147,43 @@ TEST(ExpertMlp, ARowDoesNotDependOnTheOthers) {
     EXPECT_TRUE(torch::equal(row(batch), expert_mlp(row(inputs[0]), row(experts), row(inputs[1]), weights)))
         << n;
   }
+}
+
+// What one rank computes whole, three parts of the tokens and two of the experts compute apart: the same bits, forward and backward.
+TEST(ExpertRows, PartsGiveTheBitsOfTheWhole) {
+  torch::manual_seed(4);
+  const int64_t N = 61, K = 3, E = 7, C = 40, F = 24, split = 3;
+  auto inputs = expert_inputs(N, K, E, C, F);
+  for (auto& x : inputs) x.requires_grad_(true);
+  const auto experts = random_experts(N, K, E);
+  const auto weights = matrices(inputs);
+  const auto whole = expert_mlp(inputs[0], experts, inputs[1], weights);
+  const auto dy = torch::randn_like(whole);
+  whole.backward(dy);
+
+  const torch::NoGradGuard no_grad;
+  const ExpertPairs pairs(experts, E);
+  int64_t first_half = 0;
+  for (int64_t e = 0; e < split; ++e) first_half += pairs.counts()[static_cast<size_t>(e)];
+  const auto rows = pairs.rows(inputs[0]), drows = pairs.rows(dy), w = pairs.weights(inputs[1]);
+  std::vector<Tensor> outputs, dx, dw;
+  for (const bool second : {false, true}) {
+    const int64_t begin = second ? first_half : 0, count = second ? N * K - first_half : first_half, first = second ? split : 0;
+    const int64_t last = second ? E : split;
+    std::vector<int64_t> ids;
+    for (int64_t e = first; e < last; ++e) ids.insert(ids.end(), static_cast<size_t>(pairs.counts()[static_cast<size_t>(e)]), e - first);
+    const ExpertRows part(rows.narrow(0, begin, count), torch::tensor(ids, torch::kLong), {weights.begin() + first, weights.begin() + last}, true);
+    outputs.push_back(part.outputs_SC());
+    const auto gradients = part.backward(drows.narrow(0, begin, count), w.narrow(0, begin, count));
+    dx.push_back(gradients.x_SC);
+    dw.push_back(gradients.weights_S);
+    for (int64_t i = 0; i < 3 * (last - first); ++i) {
+      EXPECT_TRUE(torch::equal(gradients.matrices[static_cast<size_t>(i)], inputs[static_cast<size_t>(2 + 3 * first + i)].grad())) << i;
+    }
+  }
+  EXPECT_TRUE(torch::equal(pairs.sum(torch::cat(outputs), inputs[1]), whole));
+  EXPECT_TRUE(torch::equal(pairs.sum(torch::cat(dx), {}), inputs[0].grad()));
+  EXPECT_TRUE(torch::equal(pairs.by_token(torch::cat(dw)), inputs[1].grad()));
 }
 
 TEST(ExpertMlp, RefusesAnExpertThatIsNotThere) {
