@@ -1,5 +1,6 @@
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -11,12 +12,15 @@ namespace r1::model {
 // Box-Muller on Philox: element pair i of parameter p is a function of (seed, p, i) alone.
 void TransformerImpl::initialize(uint64_t seed) {
   const torch::NoGradGuard no_grad;
-  NamedTensors weights, of_mtp;
-  for (auto& item : named_parameters()) (config_.is_mtp_parameter(item.key()) ? of_mtp : weights).emplace_back(item.key(), item.value());
-  weights.insert(weights.end(), of_mtp.begin(), of_mtp.end());  // the trunk's numbers do not depend on the module
+  auto names = all_parameter_names();  // the trunk's numbers do not depend on the MTP module, nor on which experts are here
+  std::stable_partition(names.begin(), names.end(), [&](const auto& name) { return !config_.is_mtp_parameter(name); });
+  const auto here = named_parameters();
   uint32_t index = 0;
-  for (auto& [name, weight] : weights) {
+  for (const auto& name : names) {
     ++index;
+    const auto* found = here.find(name);
+    if (found == nullptr) continue;
+    auto weight = *found;
     if (weight.dim() == 1) {
       weight.fill_(name.ends_with("bias") ? 0.0 : 1.0);
       continue;

@@ -63,7 +63,7 @@ MlpImpl::MlpImpl(int64_t hidden_size, int64_t intermediate_size, bool has_bias, 
 Tensor MlpImpl::forward(const Tensor& x_NC) { return down_proj(ops::silu_mul(gate_proj(x_NC), up_proj(x_NC))); }
 Tensor MlpImpl::forward(const Tensor& x_NC, const BlockPass&) { return forward(x_NC); }
 
-BlockImpl::BlockImpl(const ModelConfig& c, int64_t layer, at::TensorOptions options) {
+BlockImpl::BlockImpl(const ModelConfig& c, int64_t layer, at::TensorOptions options, const ExpertRanks& experts) {
   input_layernorm = register_module("input_layernorm", RmsNorm(c.hidden_size, c.rms_norm_eps, options));
   if (c.has_latent_attention()) {
     self_attn = std::make_shared<LatentAttentionImpl>(c, layer, options);
@@ -73,7 +73,7 @@ BlockImpl::BlockImpl(const ModelConfig& c, int64_t layer, at::TensorOptions opti
   register_module("self_attn", self_attn);
   post_attention_layernorm = register_module("post_attention_layernorm", RmsNorm(c.hidden_size, c.rms_norm_eps, options));
   if (c.has_experts(layer)) {
-    mlp = std::make_shared<MoeImpl>(c, layer - c.first_k_dense_replace, options);
+    mlp = std::make_shared<MoeImpl>(c, layer - c.first_k_dense_replace, options, experts);
   } else {
     mlp = std::make_shared<MlpImpl>(c.hidden_size, c.intermediate_size, c.mlp_bias, options);
   }

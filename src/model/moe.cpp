@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include "expert_exchange.h"
 #include "r1/model/layers.h"
 #include "r1/ops/ops.h"
 
@@ -18,8 +19,8 @@ GateImpl::GateImpl(const ModelConfig& c, at::TensorOptions options) {
   }
 }
 
-MoeImpl::MoeImpl(const ModelConfig& c, int64_t expert_layer_, at::TensorOptions options)
-    : expert_layer(expert_layer_) {
+MoeImpl::MoeImpl(const ModelConfig& c, int64_t expert_layer_, at::TensorOptions options, const ExpertRanks& ranks_)
+    : expert_layer(expert_layer_), ranks(ranks_) {
   rule.num_experts = c.n_routed_experts;
   rule.experts_per_token = c.num_experts_per_tok;
   const bool grouped = c.topk_method != "greedy";
@@ -31,7 +32,7 @@ MoeImpl::MoeImpl(const ModelConfig& c, int64_t expert_layer_, at::TensorOptions 
   rule.scale = c.routed_scaling_factor;
   gate = register_module("gate", Gate(c, options));
   auto list = register_module("experts", std::make_shared<torch::nn::Module>());
-  for (int64_t e = 0; e < c.n_routed_experts; ++e) {
+  for (int64_t e = ranks.begin(c.n_routed_experts); e < ranks.end(c.n_routed_experts); ++e) {
     experts.emplace_back(c.hidden_size, c.moe_intermediate_size, false, options);
     list->register_module(std::to_string(e), experts.back());
   }
@@ -39,7 +40,7 @@ MoeImpl::MoeImpl(const ModelConfig& c, int64_t expert_layer_, at::TensorOptions 
     shared_experts = register_module(
         "shared_experts", Mlp(c.hidden_size, c.n_shared_experts * c.moe_intermediate_size, false, options));
   }
-  if (!options.device().is_cpu()) stack_experts();
+  if (!options.device().is_cpu() && !options.device().is_meta()) stack_experts();
 }
 
 std::vector<ops::ExpertWeights> MoeImpl::matrices() {
@@ -50,6 +51,18 @@ std::vector<ops::ExpertWeights> MoeImpl::matrices() {
                    &e->up_proj->packed, &e->down_proj->packed});
   }
   return all;
+}
+
+const std::vector<Tensor>& MoeImpl::leaves() {
+  if (!leaves_.empty()) return leaves_;
+  const bool apart = ranks.dealt() && ranks.by_source;
+  for (int source = 0; source < (apart ? ranks.group->size() : 1); ++source) {
+    for (const auto& e : experts) {
+      for (const auto& weight : {e->gate_proj->weight, e->up_proj->weight, e->down_proj->weight})
+        leaves_.push_back(apart ? weight.detach().requires_grad_(weight.requires_grad()) : weight);
+    }
+  }
+  return leaves_;
 }
 
 void MoeImpl::stack_experts() { ops::stack_experts(matrices()); }
@@ -75,7 +88,8 @@ Tensor MoeImpl::forward(const Tensor& x_NC, const BlockPass& pass) {
       weights_NK = ops::attach_loss(weights_NK, balance * routing->balance_weight);
     }
   }
-  const auto routed_NC = ops::expert_mlp(x_NC, routes.experts_NK, weights_NK, matrices());
+  const auto routed_NC = ranks.dealt() ? exchanged_experts(x_NC, routes.experts_NK, weights_NK, rule.num_experts, matrices(), leaves(), ranks)
+                                       : ops::expert_mlp(x_NC, routes.experts_NK, weights_NK, matrices());
   return shared_experts.is_empty() ? routed_NC : routed_NC + shared_experts->forward(x_NC);
 }
 

@@ -11,7 +11,8 @@ namespace r1::model {
 
 using torch::Tensor;
 
-MtpModuleImpl::MtpModuleImpl(const ModelConfig& c, at::TensorOptions options) : BlockImpl(c, c.num_layers, options) {
+MtpModuleImpl::MtpModuleImpl(const ModelConfig& c, at::TensorOptions options, const ExpertRanks& experts)
+    : BlockImpl(c, c.num_layers, options, experts) {
   enorm = register_module("enorm", RmsNorm(c.hidden_size, c.rms_norm_eps, options));
   hnorm = register_module("hnorm", RmsNorm(c.hidden_size, c.rms_norm_eps, options));
   eh_proj = register_module("eh_proj", Linear(2 * c.hidden_size, c.hidden_size, false, options));

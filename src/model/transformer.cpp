@@ -13,20 +13,20 @@ namespace r1::model {
 
 using torch::Tensor;
 
-TransformerImpl::TransformerImpl(ModelConfig config, at::TensorOptions options)
-    : config_(std::move(config)) {
+TransformerImpl::TransformerImpl(ModelConfig config, at::TensorOptions options, const ExpertRanks& experts)
+    : config_(std::move(config)), expert_ranks_(experts) {
   config_.validate("model");
   auto backbone = register_module("model", std::make_shared<torch::nn::Module>());
   auto embed = backbone->register_module("embed_tokens", std::make_shared<torch::nn::Module>());
   embed_weight_ = embed->register_parameter("weight", torch::zeros({config_.vocab_size, config_.hidden_size}, options));
   auto layers = backbone->register_module("layers", std::make_shared<torch::nn::Module>());
   for (int64_t i = 0; i < config_.num_layers; ++i) {
-    blocks_.emplace_back(config_, i, options);
+    blocks_.emplace_back(config_, i, options, experts);
     layers->register_module(std::to_string(i), blocks_.back());
     if (auto moe = std::dynamic_pointer_cast<MoeImpl>(blocks_.back()->mlp)) expert_layers_.push_back(std::move(moe));
   }
   if (config_.has_mtp()) {
-    mtp_ = layers->register_module(std::to_string(config_.num_layers), std::make_shared<MtpModuleImpl>(config_, options));
+    mtp_ = layers->register_module(std::to_string(config_.num_layers), std::make_shared<MtpModuleImpl>(config_, options, experts));
     mtp_blocks_ = {Block(std::shared_ptr<BlockImpl>(mtp_))};
     if (auto moe = std::dynamic_pointer_cast<MoeImpl>(mtp_->mlp)) expert_layers_.push_back(std::move(moe));
   }
@@ -146,6 +146,16 @@ void TransformerImpl::load_weights(const WeightSource& source) {
   for (auto& [name, tensor] : named_tensors()) {
     if (with_mtp || !config_.is_mtp_parameter(name)) tensor.copy_(source.load(name));
   }
+}
+
+std::vector<std::string> TransformerImpl::all_parameter_names() const {
+  std::vector<std::string> names;
+  const auto add = [&](const TransformerImpl& model) {
+    for (const auto& item : model.named_parameters()) names.push_back(item.key());
+  };
+  if (!expert_ranks_.dealt()) add(*this);
+  else add(TransformerImpl(config_, at::TensorOptions(at::kMeta)));
+  return names;
 }
 
 NamedTensors TransformerImpl::named_tensors() const {

@@ -147,6 +147,10 @@ struct Engine::Run {
     for (int64_t slot = engine.config_.max_batch; slot-- > 0;) free_slots.push_back(slot);
   }
 
+  // Whether a pass is to be made: where experts are dealt, the ranks that hold them make the same ones.
+  bool any(bool mine) const { return engine.model_->expert_ranks().any(mine); }
+  void empty_pass() { engine.model_->hidden_cached(torch::zeros({0}, torch::kLong), cache(), std::vector<ops::CacheRun>{}); }
+
   bool has_work() const { return next_prompt || !all_taken || !open.empty() || !active.empty(); }
 
   model::RoutingPtr new_routing() const { return engine.record_routes ? std::make_shared<model::Routing>() : nullptr; }
@@ -188,7 +192,8 @@ struct Engine::Run {
       tokens += P;
       started += G;
     }
-    if (fresh.empty()) return;
+    if (!any(!fresh.empty())) return;
+    if (fresh.empty()) return empty_pass();
     std::vector<int64_t> ids;
     std::vector<ops::CacheRun> runs;
     std::vector<int64_t> last_rows;
@@ -430,7 +435,10 @@ struct Engine::Run {
   }
 
   void decode() {
-    if (active.empty()) return;
+    if (active.empty()) {
+      if (any(false)) empty_pass();
+      return;
+    }
     const double start_s = monotonic_s();
     const auto sequences = static_cast<int64_t>(active.size());
     const int64_t late = late_rows();
@@ -448,7 +456,9 @@ struct Engine::Run {
       ++s.length;
       ++s.requested;
     }
+    const bool others_decode = any(!rows.empty());
     if (rows.empty()) {
+      if (others_decode) empty_pass();
       settle(0);
       return;
     }
@@ -467,6 +477,7 @@ Engine::~Engine() = default;
 // On a device a step is a graph one ahead of the host, which drafts would hold up: only where they are asked for.
 bool Engine::may_draft() const {
   if (!model_->config().has_mtp() || config_.speculation == Speculation::kOff) return false;
+  if (model_->expert_ranks().dealt()) return false;  // ranks would have to agree on when to draft
   return config_.speculation == Speculation::kAlways || !ops::on_device(model_->head_weight());
 }
 
@@ -482,7 +493,7 @@ std::vector<RolloutGroup> Engine::sample(const std::vector<Prompt>& prompts, int
     run.results.push_back({prompt, std::vector<Completion>(static_cast<size_t>(G)), {}});
   }
   const int64_t total = static_cast<int64_t>(prompts.size()) * G;
-  while (run.has_work()) {
+  while (run.any(run.has_work())) {
     run.prefill();
     run.start();
     run.decode();

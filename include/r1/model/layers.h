@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 
+#include "r1/model/expert_ranks.h"
 #include "r1/model/model_config.h"
 #include "r1/model/routing.h"
 #include "r1/ops/cache.h"
@@ -104,21 +105,28 @@ TORCH_MODULE(Gate);
 /// sum_k w_k expert_k(x) + shared(x): routed experts and the ones that every token meets (arXiv:2412.19437v2
 /// eq. (12)).
 struct MoeImpl : FeedForwardImpl {
-  MoeImpl(const ModelConfig& config, int64_t expert_layer, at::TensorOptions options);
+  MoeImpl(const ModelConfig& config, int64_t expert_layer, at::TensorOptions options, const ExpertRanks& ranks);
   at::Tensor forward(const at::Tensor& x_NC, const BlockPass& pass) override;
   /// The experts' matrices become parts of one tensor each for a device's products, under their own names.
   void stack_experts();
   std::vector<ops::ExpertWeights> matrices();
+  /// Whose .grad the experts' matrices have theirs in: [3 experts] the parameters (gate, up, down of each), or, where each rank's
+  /// tokens have theirs apart, [ranks][3 experts] tensors of the parameters' storage.
+  const std::vector<at::Tensor>& leaves();
   Gate gate{nullptr};
-  std::vector<Mlp> experts;
+  std::vector<Mlp> experts;  ///< of this rank
   Mlp shared_experts{nullptr};
   ops::GateRule rule;
   int64_t expert_layer;  ///< among the layers with experts
+  ExpertRanks ranks;
+
+ private:
+  std::vector<at::Tensor> leaves_;
 };
 
 /// x += attention(norm x); x += mlp(norm x).
 struct BlockImpl : torch::nn::Module {
-  BlockImpl(const ModelConfig& config, int64_t layer, at::TensorOptions options);
+  BlockImpl(const ModelConfig& config, int64_t layer, at::TensorOptions options, const ExpertRanks& experts);
   at::Tensor forward(const at::Tensor& x_NC, const BlockPass& pass);
   RmsNorm input_layernorm{nullptr}, post_attention_layernorm{nullptr};
   std::shared_ptr<AttentionImpl> self_attn;

@@ -16,7 +16,7 @@ namespace r1::model {
 /// Two things the report leaves open follow the modelling code that comes with DeepSeek-R1-0528's MTP weights, vLLM's and SGLang's:
 /// the embedding comes first in the concatenation, and h_i is taken after the final norm (docs/model.md).
 struct MtpModuleImpl : BlockImpl {
-  MtpModuleImpl(const ModelConfig& config, at::TensorOptions options);
+  MtpModuleImpl(const ModelConfig& config, at::TensorOptions options, const ExpertRanks& experts);
   /// x of M rows: embed(t_{i+1}) and h_i [M, C] -> [M, C].
   at::Tensor combine(const at::Tensor& embedded_MC, const at::Tensor& hidden_MC);
   RmsNorm enorm{nullptr}, hnorm{nullptr}, head_norm{nullptr};

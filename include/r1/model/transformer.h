@@ -37,10 +37,13 @@ class KvCache {
 
 /// One decoder-only transformer for training and for sampling. Parameters carry the names of HF checkpoints.
 ///
+/// Experts may be dealt over ranks (ExpertRanks): then this rank has the parameters of its own alone, float32 on a CPU, and every pass
+/// is collective.
+///
 /// Rows are packed tokens [N]. In float32 on a CPU every row's result is the same bits in packed training form, in
 /// prefill and in cached decoding, whatever else is in the batch (docs/numerics.md).
 struct TransformerImpl : torch::nn::Module {
-  explicit TransformerImpl(ModelConfig config, at::TensorOptions options = at::TensorOptions().dtype(at::kFloat));
+  explicit TransformerImpl(ModelConfig config, at::TensorOptions options = at::TensorOptions().dtype(at::kFloat), const ExpertRanks& experts = {});
 
   /// Hidden states before the final norm [N, C] of packed sequences. tokens_N [N] int64. `routing` (may be null) is for the
   /// expert layers and must stay as it is until the backward pass.
@@ -79,6 +82,8 @@ struct TransformerImpl : torch::nn::Module {
   /// Copies every weight from `source`; one without MTP module leaves this model's as it is. Throws Error for a missing tensor or
   /// another shape.
   void load_weights(const WeightSource& source);
+  /// Of the whole model in order, whatever this rank has of it.
+  std::vector<std::string> all_parameter_names() const;
   NamedTensors named_tensors() const;  ///< detached, in order: parameters, then the gates' biases
   /// Copies another model's weights; both have the same config, but this one may be without the other's MTP module.
   void copy_from(const TransformerImpl& other);
@@ -91,6 +96,8 @@ struct TransformerImpl : torch::nn::Module {
 
   /// The blocks' expert layers from the first on, then the MTP module's; empty for a dense model.
   const std::vector<std::shared_ptr<MoeImpl>>& expert_layers() const { return expert_layers_; }
+
+  const ExpertRanks& expert_ranks() const { return expert_ranks_; }
 
   const ModelConfig& config() const { return config_; }
   at::Tensor head_weight() const;
@@ -110,6 +117,7 @@ struct TransformerImpl : torch::nn::Module {
   int64_t logit_chunk_rows() const;
 
   ModelConfig config_;
+  ExpertRanks expert_ranks_;
   at::Tensor embed_weight_, cos_PD2_, sin_PD2_;
   std::vector<Block> blocks_;
   std::shared_ptr<MtpModuleImpl> mtp_;  ///< null without
