@@ -176,7 +176,7 @@ std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const RunDirec
 // Weights that a stage begins with: the last checkpoint of the stage it names, or the config's.
 void load_start(const RunConfig& config, const RunDirectory& directory, const StageEntry& entry, model::Transformer& model) {
   if (!entry.from.empty()) {
-    train::CheckpointReader(last_checkpoint(directory, entry.from)).load_group("model", model->named_tensors());
+    train::load_model_group(train::CheckpointReader(last_checkpoint(directory, entry.from)), "model", model, model->named_tensors());
   } else if (entry.model.path.empty()) {
     model->initialize(config.seed);
   } else {
@@ -238,6 +238,18 @@ int threads_of(const RunConfig& config, const dist::Launch& launch) {
   return launch.local_size == 1 || bound ? 0 : std::max(1, cores / launch.local_size);
 }
 
+// Whether the experts of every stage's model can be dealt over parallel.expert ranks.
+void check_experts(const RunConfig& config, at::Device device) {
+  const int64_t ranks = config.parallel.expert;
+  const auto reject = [&](const std::string& accepted, const std::string& why) { config.source.child("parallel").reject("expert", accepted, why); };
+  if (!device.is_cpu()) reject("1 on GPUs", "Experts are dealt over CPU ranks alone so far.");
+  for (const auto& entry : config.stages) {
+    const int64_t experts = entry.model.config.n_routed_experts;
+    if (experts == 0) reject("1", cat("The model of stage '", entry.name, "' has no experts."));
+    if (experts < ranks) reject(cat("1 to ", experts), cat("The model of stage '", entry.name, "' has ", experts, " routed experts in a layer."));
+  }
+}
+
 // The job that the launcher has started, as this rank sees it.
 std::shared_ptr<dist::Communicator> join_ranks(const RunConfig& config) {
   const auto launch = dist::read_launch();
@@ -245,9 +257,7 @@ std::shared_ptr<dist::Communicator> join_ranks(const RunConfig& config) {
   if (!device.is_cpu() && launch.world_size > 1 && config.parallel.zero) {
     config.source.reject("parallel", "zero: false on GPUs", "ZeRO-1 is written for CPU ranks alone.");
   }
-  if (config.parallel.expert > 1) {
-    config.source.child("parallel").reject("expert", "1", "Experts are not dealt over ranks yet: every rank holds all of them, and data is divided.");
-  }
+  if (config.parallel.expert > 1) check_experts(config, device);
   config.parallel.check_grid(launch.world_size);
   if (const int threads = threads_of(config, launch); threads > 0) {
     torch::set_num_threads(threads);
@@ -309,6 +319,12 @@ void run_stages(const RunConfig& config, const RunData& data, const RunDirectory
     if (data.problems && !data.problems->checks.empty()) write_findings(directory.path(), "problems", data.problems->findings);
   }
   const auto tokenizer = Tokenizer::load(directory.path() / "tokenizer");
+  train::Sharing sharing{directory.shared_ranks(), config.numerics, config.parallel.zero && !ranks.alone()};
+  model::ExpertRanks experts;
+  if (config.parallel.expert > 1) {
+    sharing.experts = train::ExpertSharing::of(ranks, static_cast<int>(config.parallel.expert));
+    experts = {sharing.experts->group, config.numerics == train::Numerics::kExact};
+  }
   const auto output_of = [&](const std::string& name) { return directory.finished_stage(name)->value("output", ""); };
   for (const auto& entry : config.stages) {
     const auto settings = stage_settings(config, entry, output_of);
@@ -318,11 +334,10 @@ void run_stages(const RunConfig& config, const RunData& data, const RunDirectory
     }
     if (ledger) ledger->begin_stage(entry.name, model::FlopShape::of(entry.model.config), uses_activation_checkpointing(entry));
     const double load_start_s = monotonic_s();
-    model::Transformer model(entry.model.config);
+    model::Transformer model(entry.model.config, at::TensorOptions(at::kFloat), experts);
     load_start(config, directory, entry, model);
     place(model, device, entry);
-    train::StageContext context{entry.name, directory.path(), config.seed, model, tokenizer, true,
-                                {directory.shared_ranks(), config.numerics, config.parallel.zero && !ranks.alone()}};
+    train::StageContext context{entry.name, directory.path(), config.seed, model, tokenizer, true, sharing};
     const auto stage = make_stage(config, directory, entry, context, data);
     train::Usage loaded;
     loaded.load_s = monotonic_s() - load_start_s;

@@ -139,7 +139,7 @@ void CheckpointReader::load_group(const std::string& group, const NamedTensors& 
   const CheckpointFiles& source = files(group);
   std::set<std::string> wanted;
   for (const auto& [name, destination] : destinations) {
-    check_same(source.at(name), destination);
+    if (destination.defined()) check_same(source.at(name), destination);
     TORCH_CHECK(wanted.insert(name).second, "checkpoint: two destinations are called '", name, "'");
   }
   for (const auto& [name, tensor] : source.tensors()) {
@@ -150,7 +150,9 @@ void CheckpointReader::load_group(const std::string& group, const NamedTensors& 
         "'.\n  The config describes another model than the one that was saved; resume with the run's "
         "own config."));
   }
-  for (const auto& [name, destination] : destinations) copy_all(source.at(name), destination);
+  for (const auto& [name, destination] : destinations) {
+    if (destination.defined()) copy_all(source.at(name), destination);
+  }
 }
 
 std::vector<std::string> CheckpointReader::differences(const CheckpointReader& other) const {

@@ -50,13 +50,16 @@ struct GradientExchange::Hook : torch::autograd::PostAccumulateGradHook {
   size_t parameter;
 };
 
-GradientExchange::GradientExchange(std::vector<at::Tensor> parameters, const Sharing& sharing, bool overlap)
-    : parameters_(std::move(parameters)), sharing_(sharing), overlap_(overlap && !sharing.ranks->alone()) {
+GradientExchange::GradientExchange(std::vector<at::Tensor> parameters, std::vector<std::vector<at::Tensor>> sources, const Sharing& sharing,
+                                   const Options& options)
+    : parameters_(std::move(parameters)), sources_(std::move(sources)), sharing_(sharing), options_(options) {
+  options_.overlap = options.overlap && !sharing.ranks->alone();
+  if (sources_.empty()) sources_ = {parameters_};
   for (size_t p = 0; p < parameters_.size(); ++p) {
     const int64_t size = parameters_[p].numel();
     for (int64_t begin = 0; begin < size; begin += AdamW::kChunk) chunks_.push_back({p, begin, std::min(AdamW::kChunk, size - begin)});
   }
-  trees_.assign(parameters_.size(), Tree(&add));
+  trees_.assign(sources_.size(), std::vector<Tree>(parameters_.size(), Tree(&add)));
   ready_.assign(parameters_.size(), false);
   buckets_of_.resize(parameters_.size());
   const int R = sharing_.ranks->size();
@@ -81,68 +84,88 @@ GradientExchange::GradientExchange(std::vector<at::Tensor> parameters, const Sha
       }
     }
   }
-  if (!overlap_) return;
+  if (!options_.overlap) return;
   for (size_t p = 0; p < parameters_.size(); ++p) {
     torch::autograd::impl::set_post_acc_grad_hooks(parameters_[p], std::make_unique<Hook>(*this, p));
   }
 }
 
 GradientExchange::~GradientExchange() {
-  if (!overlap_) return;
+  if (!options_.overlap) return;
   for (auto& parameter : parameters_) torch::autograd::impl::set_post_acc_grad_hooks(parameter, nullptr);
 }
 
-void GradientExchange::begin_step(int64_t micro_batches) {
+void GradientExchange::begin_step(int64_t micro_batches, int64_t passes) {
   stepping_ = true;
   total_ = micro_batches;
-  mine_ = share_of(micro_batches, sharing_.ranks->rank(), sharing_.ranks->size());
-  for (auto& tree : trees_) tree.clear();
+  passes_ = passes;
+  mine_.clear();
+  const auto S = static_cast<int>(sources_.size());
+  for (int s = 0; s < S; ++s) mine_.push_back(share_of(micro_batches, sharing_.ranks->rank() * S + s, sharing_.ranks->size() * S));
+  for (auto& of_source : trees_) {
+    for (auto& tree : of_source) tree.clear();
+  }
   std::fill(ready_.begin(), ready_.end(), false);
   for (auto& bucket : buckets_) bucket->waiting = bucket->parameters.size();
   next_to_send_ = next_to_receive_ = 0;
 }
 
-void GradientExchange::before_backward(int64_t micro_batch) {
-  micro_batch_ = micro_batch;
-  armed_ = overlap_ && micro_batch + 1 == mine_.end;
+void GradientExchange::before_backward(int64_t pass) {
+  pass_ = pass;
+  armed_ = options_.overlap && pass + 1 == passes_;
 }
 
 // Called by the backward pass when it has made a parameter's gradient.
 void GradientExchange::gradient_is_ready(size_t parameter) {
   if (!armed_ || ready_[parameter]) return;
-  take(parameter, micro_batch_);
+  take(parameter, pass_);
   ready_[parameter] = true;
   for (const size_t b : buckets_of_[parameter]) --buckets_[b]->waiting;
   begin_ready_buckets(false);
 }
 
-void GradientExchange::after_backward(int64_t micro_batch) {
+void GradientExchange::after_backward(int64_t pass) {
   for (size_t p = 0; p < parameters_.size(); ++p) {
-    if (!ready_[p]) take(p, micro_batch);
+    if (!ready_[p]) take(p, pass);
   }
   armed_ = false;
 }
 
-void GradientExchange::take(size_t parameter, int64_t micro_batch) {
+void GradientExchange::take(size_t parameter, int64_t pass) {
   if (sharing_.numerics == Numerics::kFast) return;  // autograd adds in .grad
   const at::NoGradGuard no_grad;
-  auto& gradient = parameters_[parameter].mutable_grad();
-  trees_[parameter].push({micro_batch, 1}, gradient.defined() ? gradient.contiguous() : at::Tensor());
-  gradient = at::Tensor();
+  for (size_t s = 0; s < sources_.size(); ++s) {
+    auto& gradient = sources_[s][parameter].mutable_grad();
+    if (pass < mine_[s].size()) trees_[s][parameter].push({mine_[s].begin + pass, 1}, gradient.defined() ? gradient.contiguous() : at::Tensor());
+    gradient = at::Tensor();  // of an empty pass: zeros
+  }
 }
 
 void GradientExchange::begin_ready_buckets(bool all) {
   while (next_to_send_ < buckets_.size() && (all || buckets_[next_to_send_]->waiting == 0)) {
     send(*buckets_[next_to_send_++]);
-    if (next_to_send_ - next_to_receive_ > kUnderWay) receive(*buckets_[next_to_receive_++]);
+    if (next_to_send_ - next_to_receive_ > kUnderWay && (all || !options_.lockstep)) receive(*buckets_[next_to_receive_++]);
   }
 }
 
 std::vector<at::Tensor> GradientExchange::terms_of(size_t parameter) const {
   if (sharing_.numerics == Numerics::kFast) return {gradient_of(parameter)};
   std::vector<at::Tensor> terms;
-  for (const auto& [block, value] : trees_[parameter].terms()) terms.push_back(value);
+  for (const auto& of_source : trees_) {
+    for (const auto& [block, value] : of_source[parameter].terms()) terms.push_back(value);
+  }
   return terms;
+}
+
+// What one of the ranks sums, in ascending order.
+std::vector<Block> GradientExchange::blocks_from(int rank) const {
+  std::vector<Block> blocks;
+  const auto S = static_cast<int>(sources_.size());
+  for (int s = 0; s < S; ++s) {
+    const auto of_source = blocks_of(share_of(total_, rank * S + s, sharing_.ranks->size() * S));
+    blocks.insert(blocks.end(), of_source.begin(), of_source.end());
+  }
+  return blocks;
 }
 
 // Layout: for each owner, for each of this rank's terms, the owner's chunks.
@@ -151,7 +174,7 @@ void GradientExchange::send(Bucket& bucket) {
   const at::NoGradGuard no_grad;
   const int R = sharing_.ranks->size();
   const bool exact = sharing_.numerics == Numerics::kExact;
-  const auto num_terms = exact ? static_cast<int64_t>(blocks_of(mine_).size()) : 1;
+  const auto num_terms = exact ? static_cast<int64_t>(blocks_from(sharing_.ranks->rank()).size()) : 1;
   const auto options = parameters_[bucket.parameters[0]].options().dtype(at::kFloat).requires_grad(false);
   bucket.sent = at::empty({num_terms * bucket.elements}, options);
   int64_t owner_begin = 0, within = 0;
@@ -183,7 +206,7 @@ void GradientExchange::send(Bucket& bucket) {
   std::vector<int64_t> send_counts, receive_counts;
   bucket.blocks.clear();
   for (int r = 0; r < R; ++r) {
-    const auto blocks = blocks_of(share_of(total_, r, R));
+    const auto blocks = blocks_from(r);
     bucket.blocks.insert(bucket.blocks.end(), blocks.begin(), blocks.end());
     send_counts.push_back(num_terms * bucket.counts[static_cast<size_t>(r)]);
     receive_counts.push_back(static_cast<int64_t>(blocks.size()) * own);
@@ -235,13 +258,20 @@ void GradientExchange::finish(std::vector<at::Tensor> sums) {
   if (sharing_.ranks->alone()) {
     if (sharing_.numerics == Numerics::kFast) return;
     for (size_t p = 0; p < parameters_.size(); ++p) {
-      if (!trees_[p].terms().empty()) parameters_[p].mutable_grad() = trees_[p].fold();
+      Tree whole(&add);
+      for (auto& of_source : trees_) {
+        for (const auto& [block, value] : of_source[p].terms()) whole.push(block, value);
+        of_source[p].clear();
+      }
+      if (!whole.terms().empty()) parameters_[p].mutable_grad() = whole.fold();
     }
     return;
   }
   begin_ready_buckets(true);
   while (next_to_receive_ < buckets_.size()) receive(*buckets_[next_to_receive_++]);
-  for (auto& tree : trees_) tree.clear();
+  for (auto& of_source : trees_) {
+    for (auto& tree : of_source) tree.clear();
+  }
   for (size_t p = 0; sums_.empty() && p < parameters_.size(); ++p) {
     auto& gradient = parameters_[p].mutable_grad();
     if (gradient.defined() && gradient.is_contiguous()) continue;

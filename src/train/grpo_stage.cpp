@@ -35,16 +35,18 @@ GrpoStage::GrpoStage(StageContext context, GrpoStageConfig config, Reward reward
       evaluator_(config_.eval, reward_, std::move(problems.eval)),
       stream_(std::move(problems.train), context_.seed, stage_id(context_.stage.c_str())),
       preference_(std::move(preference)),
-      optimizer_(trainable_parameters(context_.model), config_.update.optimizer, context_.sharing),
+      optimizer_(trainable_parameters(context_.model), config_.update.optimizer, context_.sharing, true, expert_leaves(context_.model)),
       experts_(context_.model, config_.update.experts),
       engine_(std::make_unique<rollout::Engine>(context_.model, context_.tokenizer, config_.engine)) {
   context_.model->activation_checkpointing = config_.update.activation_checkpointing;
   engine_->record_routes = !context_.model->expert_layers().empty();
   if (context_.model->config().has_mtp() && config_.mtp.loss_weight > 0) {
-    mtp_optimizer_.emplace(trainable_parameters(context_.model, Part::kMtp), config_.update.optimizer, context_.sharing, false);
+    mtp_optimizer_.emplace(trainable_parameters(context_.model, Part::kMtp), config_.update.optimizer, context_.sharing, false,
+                           expert_leaves(context_.model));
   }
   if (config_.loss.kl_coef > 0) {
-    reference_ = model::Transformer(context_.model->config().trunk(), context_.model->head_weight().options().requires_grad(false));
+    reference_ = model::Transformer(context_.model->config().trunk(), context_.model->head_weight().options().requires_grad(false),
+                                    context_.model->expert_ranks());
     for (auto& p : reference_->parameters()) p.requires_grad_(false);
     replace_reference();
   }
@@ -265,7 +267,7 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
       const auto mtp = mtp_loss(context_.model, hidden, batch, routing, inv_temperature, model::MtpGradient::kModuleAlone);
       training_ += mtp.counts;
       mtp_optimizer_->before_backward(m);
-      if (mtp.targets > 0) {
+      if (mtp.sum.defined()) {
         mtp_sum = mtp.sum;
         (mtp.sum * (config_.mtp.loss_weight / mtp_targets)).backward();
       }
@@ -281,6 +283,7 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
     figures.set(m, {loss.loss, (entropy_M * terms.mask_N).sum(torch::kDouble), mtp_sum, balance, torch::full_like(differing, static_cast<double>(routes)),
                     differing, s.policy_loss, s.kl_sum, s.clip_low_count, s.clip_high_count, s.ratio_max, s.logprob_error_max, s.tokens});
   }
+  for (int64_t pass = mine.size(); pass < num_passes(context_.sharing, static_cast<int64_t>(packs.size())); ++pass) update_empty(mine.begin + pass);
   ranks.set_phase("gradients");
   optimizer_.finish_gradients();
   if (mtp_optimizer_) mtp_optimizer_->finish_gradients();
@@ -336,12 +339,25 @@ void GrpoStage::update(const std::vector<Sampled>& groups, int64_t first, int64_
   experts_.report(metrics);
 }
 
+// What update() does for a micro-batch, with no token.
+void GrpoStage::update_empty(int64_t micro_batch) {
+  if (!reference_.is_empty()) {
+    const torch::NoGradGuard no_grad;
+    empty_pass(reference_, std::nullopt);
+  }
+  optimizer_.before_backward(micro_batch);
+  if (mtp_optimizer_) mtp_optimizer_->before_backward(micro_batch);
+  empty_pass(context_.model, mtp_optimizer_ ? std::optional(model::MtpGradient::kModuleAlone) : std::nullopt);
+  optimizer_.after_backward(micro_batch);
+  if (mtp_optimizer_) mtp_optimizer_->after_backward(micro_batch);
+}
+
 Metrics GrpoStage::advance() {
   Metrics metrics;
   const double before[] = {seconds_.rollout, seconds_.reward, static_cast<double>(generated_tokens_), static_cast<double>(trained_tokens_)};
   const int64_t updates = std::min(config_.steps_per_rollout, config_.steps - step_);
   const auto speculated = engine_->stats().speculation;
-  const double exposed_before_s = exposed_s();
+  const double exposed_before_s = exposed_s(), exchange_before_s = *context_.model->expert_ranks().exchange_s;
   const auto sampled = collect(updates, metrics);
   for (const auto& [name, figure] : (engine_->stats().speculation - speculated).figures()) metrics.emplace_back(name, figure);
   const double start_s = monotonic_s();
@@ -363,6 +379,7 @@ Metrics GrpoStage::advance() {
   metrics.emplace_back("reward_seconds", seconds_.reward - before[1]);
   metrics.emplace_back("update_seconds", update_s);
   if (!context_.sharing.ranks->alone()) metrics.emplace_back("exposed_communication_seconds", exposed_s() - exposed_before_s);
+  if (context_.sharing.experts) metrics.emplace_back("expert_exchange_seconds", *context_.model->expert_ranks().exchange_s - exchange_before_s);
   const auto value = [&](const std::string& name) {
     for (const auto& [key, v] : metrics) {
       if (key == name) return v;
@@ -383,12 +400,12 @@ Metrics GrpoStage::evaluate_if_due() { return evaluator_.if_due(*engine_, contex
 std::vector<CheckpointGroup> GrpoStage::checkpoint_groups() {
   auto tensors = optimizer_.with_masters(context_.model->named_tensors());
   if (mtp_optimizer_) tensors = mtp_optimizer_->with_masters(std::move(tensors));
-  std::vector<CheckpointGroup> groups{{"model", std::move(tensors)}, {"optimizer", optimizer_.state(), optimizer_.state_slices()}};
+  std::vector<CheckpointGroup> groups{model_group("model", context_.model, std::move(tensors)), {"optimizer", optimizer_.state(), optimizer_.state_slices()}};
   if (mtp_optimizer_) groups.push_back({"mtp_optimizer", mtp_optimizer_->state(), mtp_optimizer_->state_slices()});
   if (!reference_.is_empty()) {
     auto frozen = reference_->named_tensors();
     for (auto& [name, tensor] : frozen) tensor = tensor.to(torch::kFloat);  // itself on a CPU
-    groups.push_back({"reference", std::move(frozen), {}});
+    groups.push_back(model_group("reference", reference_, std::move(frozen)));
   }
   return groups;
 }
@@ -407,12 +424,12 @@ nlohmann::json GrpoStage::checkpoint_state() const {
 void GrpoStage::restore(const CheckpointReader& reader) {
   auto tensors = optimizer_.with_masters(context_.model->named_tensors());
   if (mtp_optimizer_) tensors = mtp_optimizer_->with_masters(std::move(tensors));
-  reader.load_group("model", std::move(tensors));
+  load_model_group(reader, "model", context_.model, std::move(tensors));
   optimizer_.refresh_copies();
   if (mtp_optimizer_) mtp_optimizer_->refresh_copies();
   optimizer_.load_state(reader.mapped("optimizer"));
   if (mtp_optimizer_) mtp_optimizer_->load_state(reader.mapped("mtp_optimizer"));
-  if (!reference_.is_empty()) reader.load_group("reference", reference_->named_tensors());
+  if (!reference_.is_empty()) load_model_group(reader, "reference", reference_, reference_->named_tensors());
   const auto& s = reader.state();
   step_ = s.at("step");
   cursor_ = s.at("cursor");

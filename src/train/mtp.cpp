@@ -32,7 +32,7 @@ MtpLoss mtp_loss(model::Transformer& model, const at::Tensor& hidden_NC, const P
   }
   MtpLoss out;
   out.targets = static_cast<int64_t>(kept.size());
-  if (kept.empty()) return out;
+  if (kept.empty() && !model->expert_ranks().dealt()) return out;  // dealt: other ranks wait for this one's pass
   out.counts = model::mtp_counts(model->config(), model::counts_of(rows.layout, out.targets));
   const auto hidden_MC = model->mtp_hidden(batch.tokens_N, hidden_NC, rows, gradient, routing);
   const auto there = [&](const std::vector<int64_t>& x) { return ops::to_device(torch::tensor(x, torch::kLong), hidden_NC.device()); };

@@ -56,32 +56,58 @@ AdamWScalars AdamWScalars::of(const AdamWConfig& config, double lr, int64_t step
   return s;
 }
 
-AdamW::AdamW(NamedTensors parameters, const AdamWConfig& config, const Sharing& sharing, bool overlap) : config_(config), sharing_(sharing) {
+AdamW::AdamW(NamedTensors parameters, const AdamWConfig& config, const Sharing& sharing, bool overlap, const ExpertLeaves& experts)
+    : config_(config), sharing_(sharing) {
   std::set<std::string> names;
   bool all_on_device = false;
+  std::vector<size_t> everywhere, of_experts;
   for (auto& [name, parameter] : parameters) {
-    TORCH_CHECK(parameter.defined(), "AdamW: parameter '", name, "' is undefined");
-    if (!parameter.requires_grad()) continue;
+    TORCH_CHECK(parameter.defined() || sharing_.experts, "AdamW: parameter '", name, "' is undefined");
+    if (parameter.defined() && !parameter.requires_grad()) continue;
     TORCH_CHECK(names.insert(name).second, "AdamW: two parameters are called '", name, "'");
+    const size_t place = slots_.size();
+    if (!parameter.defined()) {
+      slots_.push_back({.name = name, .parameter = {}, .exp_avg = {}, .exp_avg_sq = {}, .is_expert = true});
+      continue;
+    }
     const bool on_device = ops::on_device(parameter);
     TORCH_CHECK(parameter.is_leaf() && parameter.is_contiguous() &&
                     (on_device || (parameter.is_cpu() && parameter.scalar_type() == at::kFloat)),
                 "AdamW: parameter '", name, "' must be a contiguous float32 CPU leaf or lie on a device, got ",
                 parameter.scalar_type(), " ", parameter.sizes(), " on ", parameter.device());
-    TORCH_CHECK(slots_.empty() || on_device == all_on_device, "AdamW: parameter '", name, "' is on ", parameter.device(),
+    TORCH_CHECK(place == 0 || on_device == all_on_device, "AdamW: parameter '", name, "' is on ", parameter.device(),
                 ", earlier ones are not");
     all_on_device = on_device;
     const at::NoGradGuard no_grad;
-    const bool decays = config_.decay_vectors || parameter.dim() >= 2;
-    slots_.push_back({name, parameter, {}, {}, decays, parameter.detach().to(at::kFloat)});
+    const bool decays = config_.decay_vectors || parameter.dim() >= 2, is_expert = sharing_.experts && experts.contains(name);
+    slots_.push_back({name, parameter, {}, {}, decays, parameter.detach().to(at::kFloat), is_expert});
+    (is_expert ? of_experts : everywhere).push_back(place);
   }
   TORCH_CHECK(!all_on_device || !sharing_.zero, "AdamW: ZeRO-1 is for parameters on a CPU");
-  std::vector<at::Tensor> tensors;
-  for (const auto& slot : slots_) tensors.push_back(slot.parameter);
   if (all_on_device) sharing_.numerics = Numerics::kFast;  // added as they come, by begin_on_device
-  exchange_ = std::make_unique<GradientExchange>(std::move(tensors), sharing_, overlap && !all_on_device);
+  add_shared(std::move(everywhere), sharing_, overlap && !all_on_device, {});
+  if (sharing_.experts) {
+    Sharing peers{sharing_.experts->peers, sharing_.numerics, sharing_.zero};
+    add_shared(std::move(of_experts), peers, false, experts);
+  }
   make_moments();
   if (all_on_device) begin_on_device();
+}
+
+void AdamW::add_shared(std::vector<size_t> slots, const Sharing& sharing, bool overlap, const ExpertLeaves& experts) {
+  std::vector<at::Tensor> tensors;
+  std::vector<std::vector<at::Tensor>> sources;
+  for (const size_t i : slots) {
+    tensors.push_back(slots_[i].parameter);
+    if (experts.empty()) continue;
+    const auto& leaves = experts.at(slots_[i].name);
+    sources.resize(leaves.size());
+    for (size_t s = 0; s < leaves.size(); ++s) sources[s].push_back(leaves[s]);
+  }
+  const GradientExchange::Options options{overlap, sharing_.experts.has_value()};
+  auto exchange = std::make_unique<GradientExchange>(std::move(tensors), std::move(sources), sharing, options);
+  for (const auto& chunk : exchange->chunks()) chunks_.push_back({slots[chunk.parameter], chunk.begin, chunk.count, exchange->owns(chunk), 0});
+  shared_.push_back({std::move(slots), std::move(exchange)});
 }
 
 void AdamW::make_moments() {
@@ -89,47 +115,63 @@ void AdamW::make_moments() {
   if (!sharing_.zero) {
     for (auto& slot : slots_) {
       const auto& p = slot.parameter;
+      if (!p.defined()) continue;
       slot.exp_avg = at::zeros(p.sizes(), p.options().dtype(at::kFloat).requires_grad(false));
       slot.exp_avg_sq = at::zeros_like(slot.exp_avg);
     }
     return;
   }
   int64_t elements = 0;
-  for (const auto& chunk : exchange_->chunks()) {
-    shard_begin_.push_back(exchange_->owns(chunk) ? elements : -1);
-    if (exchange_->owns(chunk)) elements += chunk.count;
+  for (auto& chunk : chunks_) {
+    chunk.shard_begin = elements;
+    if (chunk.own) elements += chunk.count;
   }
   shard_avg_ = at::zeros({elements}, at::kFloat);
   shard_avg_sq_ = at::zeros({elements}, at::kFloat);
 }
 
-AdamW::Moments AdamW::moments(size_t i) const {
-  const auto& chunk = exchange_->chunks()[i];
-  if (sharing_.zero) return {shard_avg_.data_ptr<float>() + shard_begin_[i], shard_avg_sq_.data_ptr<float>() + shard_begin_[i]};
-  const auto& slot = slots_[chunk.parameter];
+AdamW::Moments AdamW::moments(const Chunk& chunk) const {
+  if (sharing_.zero) return {shard_avg_.data_ptr<float>() + chunk.shard_begin, shard_avg_sq_.data_ptr<float>() + chunk.shard_begin};
+  const auto& slot = slots_[chunk.slot];
   return {slot.exp_avg.data_ptr<float>() + chunk.begin, slot.exp_avg_sq.data_ptr<float>() + chunk.begin};
 }
 
 Share AdamW::begin_step(int64_t micro_batches) {
   zero_grad();
-  exchange_->begin_step(micro_batches);
-  return exchange_->micro_batches();
+  const auto mine = share_of(micro_batches, sharing_.ranks->rank(), sharing_.ranks->size());
+  first_ = mine.begin;
+  passes_ = train::num_passes(sharing_, micro_batches);
+  for (auto& shared : shared_) shared.exchange->begin_step(micro_batches, passes_);
+  return mine;
 }
 
-void AdamW::before_backward(int64_t micro_batch) { exchange_->before_backward(micro_batch); }
-void AdamW::after_backward(int64_t micro_batch) { exchange_->after_backward(micro_batch); }
-void AdamW::finish_gradients() {
-  if (device_) exchange_->finish(device_->finished_gradients());
-  else exchange_->finish();
+void AdamW::before_backward(int64_t micro_batch) {
+  for (auto& shared : shared_) shared.exchange->before_backward(micro_batch - first_);
 }
-double AdamW::exposed_s() const { return exchange_->exposed_s(); }
+
+void AdamW::after_backward(int64_t micro_batch) {
+  for (auto& shared : shared_) shared.exchange->after_backward(micro_batch - first_);
+}
+
+void AdamW::finish_gradients() {
+  for (auto& shared : shared_) {
+    if (device_) shared.exchange->finish(device_->finished_gradients());
+    else shared.exchange->finish();
+  }
+}
+
+double AdamW::exposed_s() const {
+  double seconds = 0;
+  for (const auto& shared : shared_) seconds += shared.exchange->exposed_s();
+  return seconds;
+}
 
 std::vector<at::Tensor> AdamW::contiguous_gradients() const {
   if (device_) return device_->finished_gradients();
   std::vector<at::Tensor> gradients;
   gradients.reserve(slots_.size());
   for (const auto& slot : slots_) {
-    const auto& gradient = slot.parameter.grad();
+    const auto gradient = slot.parameter.defined() ? slot.parameter.grad() : at::Tensor();
     if (gradient.defined()) {
       TORCH_CHECK(gradient.scalar_type() == at::kFloat && gradient.is_cpu() && !gradient.is_sparse(),
                   "AdamW: the gradient of '", slot.name, "' must be a dense float32 CPU tensor, got ",
@@ -149,23 +191,33 @@ NamedTensors AdamW::gradients() {
 }
 
 double AdamW::norm_of(const std::vector<at::Tensor>& gradients) const {
-  const auto& chunks = exchange_->chunks();
-  std::vector<double> own(chunks.size());
-  kernels::parallel_for(static_cast<int64_t>(chunks.size()), [&](int64_t i) {
-    const auto& chunk = chunks[static_cast<size_t>(i)];
-    const auto& gradient = gradients[chunk.parameter];
-    if (gradient.defined() && exchange_->owns(chunk))
-      own[static_cast<size_t>(i)] = sum_of_squares(gradient.data_ptr<float>() + chunk.begin, chunk.count);
+  std::vector<double> own(chunks_.size());
+  kernels::parallel_for(static_cast<int64_t>(chunks_.size()), [&](int64_t i) {
+    const auto& chunk = chunks_[static_cast<size_t>(i)];
+    const auto& gradient = gradients[chunk.slot];
+    if (gradient.defined() && chunk.own) own[static_cast<size_t>(i)] = sum_of_squares(gradient.data_ptr<float>() + chunk.begin, chunk.count);
   });
-  const auto chunk_sums = exchange_->gather_by_chunk(own);
-  double total = 0.0, tensor = 0.0;
-  for (size_t i = 0; i < chunks.size(); ++i) {
-    tensor += chunk_sums[i];
-    if (i + 1 == chunks.size() || chunks[i + 1].parameter != chunks[i].parameter) {
-      total += tensor;
-      tensor = 0.0;
+  auto tensor_sums = torch::zeros({static_cast<int64_t>(slots_.size())}, torch::kDouble);
+  auto* of_slot = tensor_sums.data_ptr<double>();
+  auto next = own.begin();
+  size_t at = 0;
+  for (const auto& shared : shared_) {
+    const auto end = next + static_cast<int64_t>(shared.exchange->chunks().size());
+    for (const double sum : shared.exchange->gather_by_chunk({next, end})) of_slot[chunks_[at++].slot] += sum;
+    next = end;
+  }
+  if (sharing_.experts) {  // zeros for those that another rank of the group has: sums are exact
+    const auto of_experts = tensor_sums.clone();
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      if (!slots_[i].is_expert) of_experts[static_cast<int64_t>(i)] = 0;
+    }
+    sharing_.experts->group->all_reduce(of_experts, dist::Reduce::kSum, "gradient norm of experts").wait();
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      if (slots_[i].is_expert) of_slot[i] = of_experts[static_cast<int64_t>(i)].item<double>();
     }
   }
+  double total = 0.0;
+  for (size_t i = 0; i < slots_.size(); ++i) total += of_slot[i];
   return std::sqrt(total);
 }
 
@@ -191,43 +243,47 @@ OptimizerStep AdamW::step(double lr) {
   AdamWScalars others = matrices;
   others.keep = 1.0f;
 
-  const auto& chunks = exchange_->chunks();
-  kernels::parallel_for(static_cast<int64_t>(chunks.size()), [&](int64_t i) {
-    const auto& chunk = chunks[static_cast<size_t>(i)];
-    if (!exchange_->owns(chunk)) return;
-    const auto& slot = slots_[chunk.parameter];
-    const auto& gradient = gradients[chunk.parameter];
-    const auto m = moments(static_cast<size_t>(i));
+  kernels::parallel_for(static_cast<int64_t>(chunks_.size()), [&](int64_t i) {
+    const auto& chunk = chunks_[static_cast<size_t>(i)];
+    if (!chunk.own) return;
+    const auto& slot = slots_[chunk.slot];
+    const auto& gradient = gradients[chunk.slot];
+    const auto m = moments(chunk);
     adamw_pass(slot.parameter.data_ptr<float>() + chunk.begin,
                gradient.defined() ? gradient.data_ptr<float>() + chunk.begin : nullptr, m.exp_avg, m.exp_avg_sq, chunk.count,
                slot.decays ? matrices : others);
   });
-  if (sharing_.zero) exchange_->gather_parameters();
+  for (auto& shared : shared_) {
+    if (sharing_.zero) shared.exchange->gather_parameters();
+  }
   // Written behind autograd's back: a graph that saved the old values must notice.
-  for (const auto& slot : slots_) slot.parameter.unsafeGetTensorImpl()->bump_version();
+  for (const auto& slot : slots_) {
+    if (slot.parameter.defined()) slot.parameter.unsafeGetTensorImpl()->bump_version();
+  }
   result.applied = true;
   return result;
 }
 
 void AdamW::zero_grad() {
   if (device_) device_->forget_gradients();
-  for (auto& slot : slots_) slot.parameter.mutable_grad() = at::Tensor();
+  for (auto& slot : slots_) {
+    if (slot.parameter.defined()) slot.parameter.mutable_grad() = at::Tensor();
+  }
 }
 
 int64_t AdamW::state_bytes() const {
   if (sharing_.zero) return static_cast<int64_t>(shard_avg_.nbytes() + shard_avg_sq_.nbytes());
   int64_t bytes = 0;
-  for (const auto& slot : slots_) bytes += 2 * slot.parameter.numel() * static_cast<int64_t>(sizeof(float));
+  for (const auto& slot : slots_) bytes += slot.parameter.defined() ? 2 * slot.parameter.numel() * static_cast<int64_t>(sizeof(float)) : 0;
   return bytes;
 }
 
 NamedTensors AdamW::state() const {
   NamedTensors state;
-  if (!sharing_.zero) {
-    for (const auto& slot : slots_) {
-      state.emplace_back(slot.name + ".exp_avg", slot.exp_avg);
-      state.emplace_back(slot.name + ".exp_avg_sq", slot.exp_avg_sq);
-    }
+  for (const auto& slot : slots_) {
+    if (sharing_.zero || slot.is_expert) continue;
+    state.emplace_back(slot.name + ".exp_avg", slot.exp_avg);
+    state.emplace_back(slot.name + ".exp_avg_sq", slot.exp_avg_sq);
   }
   state.emplace_back("step", at::scalar_tensor(num_steps_, at::TensorOptions().dtype(at::kLong)));
   return state;
@@ -235,20 +291,27 @@ NamedTensors AdamW::state() const {
 
 std::vector<TensorSlice> AdamW::state_slices() const {
   std::vector<TensorSlice> slices;
-  if (!sharing_.zero) return slices;
-  const auto& chunks = exchange_->chunks();
-  for (size_t first = 0; first < chunks.size();) {
+  if (!sharing_.zero) {
+    for (const auto& slot : slots_) {
+      if (!slot.is_expert || !slot.parameter.defined()) continue;
+      const auto shape = slot.parameter.sizes().vec();
+      slices.push_back({slot.name + ".exp_avg", shape, 0, slot.exp_avg.view(-1)});
+      slices.push_back({slot.name + ".exp_avg_sq", shape, 0, slot.exp_avg_sq.view(-1)});
+    }
+    return slices;
+  }
+  for (size_t first = 0; first < chunks_.size();) {
     size_t last = first + 1;  // neighbours of the same parameter are one slice
-    int64_t count = chunks[first].count;
-    if (!exchange_->owns(chunks[first])) {
+    int64_t count = chunks_[first].count;
+    if (!chunks_[first].own) {
       first = last;
       continue;
     }
-    while (last < chunks.size() && exchange_->owns(chunks[last]) && chunks[last].parameter == chunks[first].parameter) count += chunks[last++].count;
-    const auto& slot = slots_[chunks[first].parameter];
+    while (last < chunks_.size() && chunks_[last].own && chunks_[last].slot == chunks_[first].slot) count += chunks_[last++].count;
+    const auto& slot = slots_[chunks_[first].slot];
     const auto shape = slot.parameter.sizes().vec();
-    slices.push_back({slot.name + ".exp_avg", shape, chunks[first].begin, shard_avg_.narrow(0, shard_begin_[first], count)});
-    slices.push_back({slot.name + ".exp_avg_sq", shape, chunks[first].begin, shard_avg_sq_.narrow(0, shard_begin_[first], count)});
+    slices.push_back({slot.name + ".exp_avg", shape, chunks_[first].begin, shard_avg_.narrow(0, chunks_[first].shard_begin, count)});
+    slices.push_back({slot.name + ".exp_avg_sq", shape, chunks_[first].begin, shard_avg_sq_.narrow(0, chunks_[first].shard_begin, count)});
     first = last;
   }
   return slices;
@@ -258,13 +321,17 @@ void AdamW::load_state(const NamedTensors& state) {
   const at::NoGradGuard no_grad;
   std::map<std::string, at::Tensor> given;
   std::map<std::string, std::pair<at::IntArrayRef, at::ScalarType>> wanted;
+  std::set<std::string> elsewhere;
   for (const auto& slot : slots_) {
-    for (const auto* moment : {".exp_avg", ".exp_avg_sq"}) wanted[slot.name + moment] = {slot.parameter.sizes(), at::kFloat};
+    for (const auto* moment : {".exp_avg", ".exp_avg_sq"}) {
+      if (slot.parameter.defined()) wanted[slot.name + moment] = {slot.parameter.sizes(), at::kFloat};
+      else elsewhere.insert(slot.name + moment);
+    }
   }
   wanted["step"] = {at::IntArrayRef(), at::kLong};
   for (const auto& [name, tensor] : state) {
     given[name] = tensor;
-    if (wanted.count(name) == 0) {
+    if (!wanted.contains(name) && !elsewhere.contains(name)) {
       throw Error(cat("optimizer state: tensor '", name, "' belongs to no trained parameter.\n",
                       "  The state is of another model; start with the checkpoint of this one."));
     }
@@ -284,7 +351,7 @@ void AdamW::load_state(const NamedTensors& state) {
     }
   }
   for (auto& slot : slots_) {
-    if (sharing_.zero) break;
+    if (sharing_.zero || !slot.parameter.defined()) continue;
     slot.exp_avg.copy_(given[slot.name + ".exp_avg"]);
     slot.exp_avg_sq.copy_(given[slot.name + ".exp_avg_sq"]);
   }

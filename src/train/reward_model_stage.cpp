@@ -44,7 +44,7 @@ RewardModelStage::RewardModelStage(StageContext context, RewardModelConfig confi
       config_(std::move(config)),
       examples_(split_preferences(std::move(examples), config_.eval_fraction)),
       model_(context_.model),
-      optimizer_(with_head(model_), config_.update.optimizer, context_.sharing) {
+      optimizer_(with_head(model_), config_.update.optimizer, context_.sharing, true, expert_leaves(context_.model)) {
   context_.model->activation_checkpointing = config_.update.activation_checkpointing;
   if (examples_.train.empty()) {
     throw Error(cat("stage '", context_.stage, "' has no preference to train on; ", examples_.eval.size(),
@@ -117,6 +117,11 @@ RewardModelStage::Pass RewardModelStage::run(const std::vector<PreferenceExample
     }
     first += batch.members.back().first + 1;
   }
+  for (int64_t pass = mine.size(); pass < num_passes(context_.sharing, static_cast<int64_t>(packs.size())); ++pass) {
+    if (backward) optimizer_.before_backward(mine.begin + pass);
+    empty_pass(context_.model, std::nullopt);
+    if (backward) optimizer_.after_backward(mine.begin + pass);
+  }
   if (backward) {
     ranks.set_phase("gradients");
     optimizer_.finish_gradients();
@@ -188,7 +193,9 @@ std::string RewardModelStage::progress_note() const {
 std::vector<CheckpointGroup> RewardModelStage::checkpoint_groups() {
   auto head = model_.head();
   for (auto& [name, tensor] : head) tensor = tensor.detach();
-  return {{"model", optimizer_.with_masters(context_.model->named_tensors())}, {"score", optimizer_.with_masters(head)}, {"optimizer", optimizer_.state(), optimizer_.state_slices()}};
+  return {model_group("model", context_.model, optimizer_.with_masters(context_.model->named_tensors())),
+          {"score", optimizer_.with_masters(head)},
+          {"optimizer", optimizer_.state(), optimizer_.state_slices()}};
 }
 
 nlohmann::json RewardModelStage::checkpoint_state() const {
@@ -198,7 +205,7 @@ nlohmann::json RewardModelStage::checkpoint_state() const {
 void RewardModelStage::restore(const CheckpointReader& reader) {
   auto head = model_.head();
   for (auto& [name, tensor] : head) tensor = tensor.detach();
-  reader.load_group("model", optimizer_.with_masters(context_.model->named_tensors()));
+  load_model_group(reader, "model", context_.model, optimizer_.with_masters(context_.model->named_tensors()));
   reader.load_group("score", optimizer_.with_masters(head));
   optimizer_.refresh_copies();
   optimizer_.load_state(reader.mapped("optimizer"));

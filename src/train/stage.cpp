@@ -2,6 +2,9 @@
 
 #include <torch/torch.h>
 
+#include <map>
+#include <set>
+
 #include "r1/util/error.h"
 #include "r1/util/file.h"
 #include "r1/util/log.h"
@@ -40,11 +43,65 @@ void warn_of_idle_ranks(const StageContext& context, int64_t micro_batches) {
 
 NamedTensors trainable_parameters(const model::Transformer& model, Part part) {
   NamedTensors out;
-  for (const auto& item : model->named_parameters()) {
-    const bool of_mtp = model->config().is_mtp_parameter(item.key());
-    if (part == Part::kAll || of_mtp == (part == Part::kMtp)) out.emplace_back(item.key(), item.value());
+  const auto here = model->named_parameters();
+  for (const auto& name : model->all_parameter_names()) {
+    const bool of_mtp = model->config().is_mtp_parameter(name);
+    if (part != Part::kAll && of_mtp != (part == Part::kMtp)) continue;
+    const auto* found = here.find(name);
+    out.emplace_back(name, found == nullptr ? at::Tensor() : *found);
   }
   return out;
+}
+
+ExpertLeaves expert_leaves(const model::Transformer& model) {
+  ExpertLeaves leaves;
+  if (!model->expert_ranks().dealt()) return leaves;
+  std::map<const at::TensorImpl*, std::string> names;
+  for (const auto& item : model->named_parameters()) names[item.value().unsafeGetTensorImpl()] = item.key();
+  for (const auto& layer : model->expert_layers()) {
+    size_t i = 0;
+    const auto& all = layer->leaves();
+    const auto matrices = layer->matrices();
+    for (const auto& matrix : matrices) {
+      for (const auto& weight : {matrix.gate_FC, matrix.up_FC, matrix.down_CF}) {
+        auto& of_weight = leaves[names.at(weight.unsafeGetTensorImpl())];
+        for (size_t at = i; at < all.size(); at += 3 * matrices.size()) of_weight.push_back(all[at]);
+        ++i;
+      }
+    }
+  }
+  return leaves;
+}
+
+CheckpointGroup model_group(const std::string& group_name, const model::Transformer& model, NamedTensors tensors) {
+  CheckpointGroup group{group_name, {}, {}};
+  const auto dealt = expert_leaves(model);
+  for (auto& [name, tensor] : tensors) {
+    if (dealt.contains(name)) group.slices.push_back({name, tensor.sizes().vec(), 0, tensor.view(-1)});
+    else group.tensors.emplace_back(name, tensor);
+  }
+  return group;
+}
+
+void load_model_group(const CheckpointReader& reader, const std::string& group, const model::Transformer& model, NamedTensors tensors) {
+  std::set<std::string> here;
+  for (const auto& [name, tensor] : tensors) here.insert(name);
+  for (const auto& name : model->all_parameter_names()) {
+    if (!here.contains(name)) tensors.emplace_back(name, at::Tensor());
+  }
+  reader.load_group(group, tensors);
+}
+
+void empty_pass(model::Transformer& model, std::optional<model::MtpGradient> mtp) {
+  const auto tokens = torch::zeros({0}, torch::kLong);
+  ops::PackedLayout layout;
+  layout.finish();
+  const auto hidden = model->hidden(tokens, layout);
+  if (!torch::GradMode::is_enabled()) return;
+  const auto through_mtp = [&] { return model->mtp_hidden(tokens, hidden, model::MtpLayout(layout), *mtp).sum(); };
+  if (mtp == model::MtpGradient::kWithTrunk) return (hidden.sum() + through_mtp()).backward();
+  hidden.sum().backward();
+  if (mtp) through_mtp().backward();
 }
 
 }  // namespace r1::train

@@ -49,7 +49,8 @@ TextStage::TextStage(StageContext context, TextStageConfig config, TextSource te
       config_(std::move(config)),
       texts_(std::move(texts)),
       evaluator_(std::move(evaluator)),
-      optimizer_(trainable_parameters(context_.model, config_.mtp.loss_weight > 0 ? Part::kAll : Part::kTrunk), config_.update.optimizer, context_.sharing),
+      optimizer_(trainable_parameters(context_.model, config_.mtp.loss_weight > 0 ? Part::kAll : Part::kTrunk), config_.update.optimizer, context_.sharing, true,
+                 expert_leaves(context_.model)),
       experts_(context_.model, config_.update.experts) {
   context_.model->activation_checkpointing = config_.update.activation_checkpointing;
 }
@@ -87,7 +88,7 @@ Metrics TextStage::advance() {
   StepFigures figures(static_cast<int64_t>(packs.size()), kNumFigures, context_.model->device());
   auto& ranks = *context_.sharing.ranks;
   ranks.set_phase("backward");
-  const double exposed_before_s = optimizer_.exposed_s();
+  const double exposed_before_s = optimizer_.exposed_s(), exchange_before_s = *context_.model->expert_ranks().exchange_s;
   const auto mine = optimizer_.begin_step(static_cast<int64_t>(packs.size()));
   for (int64_t i = mine.begin; i < mine.end; ++i) {
     const auto batch = packs[static_cast<size_t>(i)].to(context_.model->device());
@@ -101,7 +102,7 @@ Metrics TextStage::advance() {
     if (with_mtp) {
       const auto mtp = mtp_loss(context_.model, hidden, batch, routing, 1.0, model::MtpGradient::kWithTrunk);
       usage_.training += mtp.counts;
-      if (mtp.targets > 0) {
+      if (mtp.sum.defined()) {
         mtp_sum = mtp.sum;
         loss = loss + mtp.sum * (config_.mtp.loss_weight / mtp_targets);
       }
@@ -110,6 +111,11 @@ Metrics TextStage::advance() {
     loss.backward();
     optimizer_.after_backward(i);
     figures.set(i, {text_loss, mtp_sum, experts_.add(routing)});
+  }
+  for (int64_t pass = mine.size(); pass < num_passes(context_.sharing, static_cast<int64_t>(packs.size())); ++pass) {
+    optimizer_.before_backward(mine.begin + pass);
+    empty_pass(context_.model, with_mtp ? std::optional(model::MtpGradient::kWithTrunk) : std::nullopt);
+    optimizer_.after_backward(mine.begin + pass);
   }
   ranks.set_phase("gradients");
   optimizer_.finish_gradients();
@@ -140,6 +146,7 @@ Metrics TextStage::advance() {
                   {"seconds", seconds}};
   if (with_mtp) metrics.emplace_back("mtp_loss", mtp_sum / mtp_targets);
   if (!ranks.alone()) metrics.emplace_back("exposed_communication_seconds", optimizer_.exposed_s() - exposed_before_s);
+  if (context_.sharing.experts) metrics.emplace_back("expert_exchange_seconds", *context_.model->expert_ranks().exchange_s - exchange_before_s);
   experts_.report(metrics);
   return metrics;
 }
@@ -149,7 +156,8 @@ std::string TextStage::progress_note() const {
 }
 
 std::vector<CheckpointGroup> TextStage::checkpoint_groups() {
-  return {{"model", optimizer_.with_masters(context_.model->named_tensors())}, {"optimizer", optimizer_.state(), optimizer_.state_slices()}};
+  return {model_group("model", context_.model, optimizer_.with_masters(context_.model->named_tensors())),
+          {"optimizer", optimizer_.state(), optimizer_.state_slices()}};
 }
 
 nlohmann::json TextStage::checkpoint_state() const { 
@@ -159,7 +167,7 @@ nlohmann::json TextStage::checkpoint_state() const {
 }
 
 void TextStage::restore(const CheckpointReader& reader) {
-  reader.load_group("model", optimizer_.with_masters(context_.model->named_tensors()));
+  load_model_group(reader, "model", context_.model, optimizer_.with_masters(context_.model->named_tensors()));
   optimizer_.refresh_copies();
   optimizer_.load_state(reader.mapped("optimizer"));
   step_ = reader.state().at("step");

@@ -131,7 +131,7 @@ class CheckpointReader {
   void load_slice(const std::string& group, const std::string& name, int64_t begin, const at::Tensor& destination) const;
 
   /// load_into for a whole group. Throws Error, before anything is changed, for a mismatch, for a tensor that
-  /// the file lacks and for one that `destinations` lacks.
+  /// the file lacks and for one that `destinations` lacks. An undefined one is known and not read: another rank has it.
   void load_group(const std::string& group, const NamedTensors& destinations) const;
 
   /// "model/a.weight" of every tensor that one of the two lacks, or whose dtype, shape or bits differ, however many files each has.

@@ -79,6 +79,7 @@ class GrpoStage : public Stage {
   std::vector<Sampled> collect(int64_t updates, Metrics& metrics);
   std::vector<Sampled> sample_and_score(int64_t num_prompts);
   void update(const std::vector<Sampled>& groups, int64_t first, int64_t count, Metrics& metrics);
+  void update_empty(int64_t micro_batch);
   void log_rollouts(const std::vector<Sampled>& groups) const;
   void replace_reference();
   double exposed_s() const;

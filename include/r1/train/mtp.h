@@ -19,7 +19,7 @@ struct MtpConfig {
 
 /// What the MTP module says of a packed batch's trained tokens.
 struct MtpLoss {
-  at::Tensor sum;            ///< - sum log q over the `targets` tokens, nats, with gradient; undefined without targets
+  at::Tensor sum;            ///< - sum log q over the `targets` tokens, nats, with gradient; undefined without targets, unless experts are dealt
   int64_t targets = 0;
   model::PassCounts counts;  ///< in rows of the trunk
 };

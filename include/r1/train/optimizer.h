@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -39,6 +40,10 @@ struct TensorSlice {
   at::Tensor values;           ///< 1-D, any device; none for a rank without a share
 };
 
+/// Of the parameters of experts that are dealt over ranks, by name: the leaves that have the gradients of each source rank's tokens, or,
+/// where these are added up as they come, the parameter itself (model::MoeImpl::leaves).
+using ExpertLeaves = std::map<std::string, std::vector<at::Tensor>>;
+
 /// What one step did.
 struct OptimizerStep {
   double grad_norm = 0.0;       ///< global L2 norm before clipping
@@ -70,6 +75,9 @@ struct OptimizerStep {
 ///
 /// or, where the gradients are the whole step's already, zero_grad(), backward() and step(lr).
 ///
+/// Where experts are dealt over ranks (Sharing::experts), `parameters` names all of the model's in order, undefined where other ranks
+/// have them, and all ranks make num_passes() passes (sharing.h): a rank whose micro-batches have run out goes on with empty ones, numbered on.
+///
 /// On a CPU the parameters are float32 and are what is updated. On a device p is a float32 master: the constructor takes the
 /// values it is given as masters and turns each parameter into a bf16 copy, which every step writes anew. Gradients are added up
 /// in float32, each as soon as a backward pass has made it, so that no bf16 sum loses the small ones of many micro-batches and
@@ -82,7 +90,8 @@ class AdamW {
   /// = false are left out. m and v start at zero. Throws c10::Error unless every one is a contiguous float32 CPU leaf, or a float32
   /// or bf16 leaf on a device, with a name of its own.
   /// `overlap`: gradients leave within backward; at most one of the optimizers that share the ranks, and the first to step.
-  AdamW(NamedTensors parameters, const AdamWConfig& config, const Sharing& sharing = {}, bool overlap = true);
+  /// `experts`: of parameters of this rank's experts; others are not looked at.
+  AdamW(NamedTensors parameters, const AdamWConfig& config, const Sharing& sharing = {}, bool overlap = true, const ExpertLeaves& experts = {});
   ~AdamW();
   AdamW(AdamW&&) noexcept;
   AdamW& operator=(AdamW&&) = delete;
@@ -116,9 +125,10 @@ class AdamW {
   double exposed_s() const;     ///< so far: time in the exchange of gradients and parameters that no computing has hidden
 
   /// All that the next step depends on besides the parameters: "<name>.exp_avg", "<name>.exp_avg_sq"
-  /// (float32, shape of the parameter, sharing storage with the optimizer) and "step" (int64, 0-dim). With ZeRO-1 only "step".
+  /// (float32, shape of the parameter, sharing storage with the optimizer) and "step" (int64, 0-dim). Without what is in slices.
   NamedTensors state() const;
-  /// With ZeRO-1: this rank's part of the others, sharing storage with the optimizer. Else none.
+  /// This rank's part of what ranks have between them, sharing storage with the optimizer: with ZeRO-1 all but "step", else the moments
+  /// of experts that are dealt.
   std::vector<TensorSlice> state_slices() const;
 
   /// Copies a state() of whole tensors back, whatever rank count it was saved with. Throws Error for a tensor that is missing, superfluous or of another shape or
@@ -128,17 +138,31 @@ class AdamW {
  private:
   struct Slot {
     std::string name;
-    at::Tensor parameter, exp_avg, exp_avg_sq;  // moments undefined with ZeRO-1
-    bool decays;
-    at::Tensor master;  // float32, detached: the parameter itself on a CPU
+    at::Tensor parameter, exp_avg, exp_avg_sq;  // undefined: another rank's; moments also with ZeRO-1
+    bool decays = false;
+    at::Tensor master = {};  // float32, detached: the parameter itself on a CPU
+    bool is_expert = false;  // of experts that are dealt, here or elsewhere
+  };
+  // Parameters whose gradients are added up over the same ranks: all ranks, or those with the same experts.
+  struct Shared {
+    std::vector<size_t> slots;
+    std::unique_ptr<GradientExchange> exchange;
+  };
+  // Of a parameter; neighbours are one behind the other.
+  struct Chunk {
+    size_t slot;
+    int64_t begin, count;
+    bool own;              // updated by this rank
+    int64_t shard_begin;   // ZeRO-1: in shard_avg_
   };
   // m and v of a chunk.
   struct Moments {
     float *exp_avg, *exp_avg_sq;
   };
 
+  void add_shared(std::vector<size_t> slots, const Sharing& sharing, bool overlap, const ExpertLeaves& experts);
   void make_moments();
-  Moments moments(size_t chunk) const;
+  Moments moments(const Chunk& chunk) const;
   std::vector<at::Tensor> contiguous_gradients() const;
   double norm_of(const std::vector<at::Tensor>& gradients) const;
   struct OnDevice;  // gradient sums and the table of pointers
@@ -148,10 +172,10 @@ class AdamW {
   AdamWConfig config_;
   std::vector<Slot> slots_;
   Sharing sharing_;
-  std::unique_ptr<GradientExchange> exchange_;  // knows the chunks
-  at::Tensor shard_avg_, shard_avg_sq_;         // ZeRO-1: of this rank's chunks, one behind the other
-  std::vector<int64_t> shard_begin_;            // of each chunk in them; -1: another rank's
-  int64_t num_steps_ = 0;
+  std::vector<Shared> shared_;
+  std::vector<Chunk> chunks_;            // of all shared_, in order
+  at::Tensor shard_avg_, shard_avg_sq_;  // ZeRO-1: of this rank's chunks, one behind the other
+  int64_t num_steps_ = 0, first_ = 0, passes_ = 0;
   std::unique_ptr<OnDevice> device_;  // null on a CPU
 };
 

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -77,6 +78,18 @@ void warn_of_idle_ranks(const StageContext& context, int64_t micro_batches);
 
 /// The model's parameters as an optimizer takes them: the trunk's, those of the MTP module, or both.
 enum class Part { kTrunk, kMtp, kAll };
+/// All in order; undefined where experts are dealt and another rank has them.
 NamedTensors trainable_parameters(const model::Transformer& model, Part part = Part::kTrunk);
+/// Of all experts of this rank; none unless experts are dealt.
+ExpertLeaves expert_leaves(const model::Transformer& model);
+
+/// A model in a checkpoint, as the group `name`. `tensors`: the model's, with the optimizers' masters.
+CheckpointGroup model_group(const std::string& name, const model::Transformer& model, NamedTensors tensors);
+/// Reads it back into `tensors`, of whatever rank count. Throws Error as CheckpointReader::load_group.
+void load_model_group(const CheckpointReader& reader, const std::string& name, const model::Transformer& model, NamedTensors tensors);
+
+/// A pass of no token, with its backward pass where gradients are enabled: what a rank does whose micro-batches have run out while others go on, where experts are
+/// dealt. `mtp`: also through the MTP module.
+void empty_pass(model::Transformer& model, std::optional<model::MtpGradient> mtp);
 
 }  // namespace r1::train
