@@ -103,7 +103,7 @@ void Communicator::check(const Call& call) const {
 
 Pending Communicator::start(Call call) {
   if (call.kind != Call::Kind::kBarrier) check(call);
-  if (alone()) {
+  if (copies()) {
     if (call.out.defined() && call.out.numel() > 0 && call.out.data_ptr() != call.in.data_ptr()) call.out.copy_(call.in);
     return {};
   }

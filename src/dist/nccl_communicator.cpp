@@ -2,6 +2,7 @@
 #include "nccl_communicator.h"
 
 #include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
@@ -25,11 +26,18 @@ using WorkPointer = c10::intrusive_ptr<c10d::Work>;
 
 class NcclTransfer final : public Transfer {
  public:
-  explicit NcclTransfer(WorkPointer work) : work_(std::move(work)) {}
-  void wait() override { work_->wait(); }  // the current stream waits, not this thread
+  NcclTransfer(WorkPointer work, at::Device device, bool is_barrier) : work_(std::move(work)), device_(device), is_barrier_(is_barrier) {}
+
+  void wait() override {
+    work_->wait();  // the current stream waits, not this thread
+    // sync: behind a barrier come clocks and files, which know no stream
+    if (is_barrier_) c10::cuda::getCurrentCUDAStream(device_.index()).unwrap().synchronize();
+  }
 
  private:
   WorkPointer work_;
+  at::Device device_;
+  bool is_barrier_;
 };
 
 // A collective ends on the GPU while the program is elsewhere, so this looks after them: it tells the board which one the GPU is in
@@ -83,7 +91,7 @@ class NcclCommunicator final : public WatchedCommunicator {
         mpi_(std::move(mpi)),
         of_all_(of_all),
         progress_(group()) {
-    if (size == 1) return;
+    if (size == 1 && !of_all) return;
     auto options = c10d::ProcessGroupNCCL::Options::create();
     options->timeout = std::chrono::hours(24 * 365);  // the watch has the deadline, and says more
     group_nccl_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(c10::make_intrusive<c10d::PrefixStore>("nccl/" + name, store_), rank, size, options);
@@ -92,12 +100,15 @@ class NcclCommunicator final : public WatchedCommunicator {
   ~NcclCommunicator() override {
     if (!of_all_) return;
     const bool left = leave();
-    if (left) {
-      group_nccl_->shutdown();
-    } else {
-      group_nccl_->abort();
-      if (mpi_) mpi_->abandon();
+    try {
+      if (left) {
+        group_nccl_->shutdown();
+      } else {
+        group_nccl_->abort();
+      }
+    } catch (const std::exception&) {  // all that was to be said has been said
     }
+    if (!left && mpi_) mpi_->abandon();
   }
 
   std::shared_ptr<Communicator> split(int colour, std::string_view name) override {
@@ -115,10 +126,11 @@ class NcclCommunicator final : public WatchedCommunicator {
   std::unique_ptr<Transfer> launch(Call call, int64_t number) override {
     auto work = enqueue(call);
     progress_.add(number, work);
-    return std::make_unique<NcclTransfer>(std::move(work));
+    return std::make_unique<NcclTransfer>(std::move(work), device(), call.kind == Call::Kind::kBarrier);
   }
 
   bool ends_by_itself() const override { return true; }
+  bool copies() const override { return !group_nccl_; }  // of a part of one rank; all ranks go through NCCL even if there is one
 
  private:
   WorkPointer enqueue(Call& call) {

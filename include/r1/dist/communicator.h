@@ -118,8 +118,10 @@ class Communicator {
     std::vector<int64_t> counts, receive_counts;
     std::string what;
   };
-  /// Called with two ranks or more, and when there is something to send. Null: it was done at once.
+  /// Called unless copies(), and when there is something to send. Null: it was done at once.
   virtual std::unique_ptr<Transfer> begin(Call call) = 0;
+  /// Whether a collective is a copy at most, there being nobody to talk to.
+  virtual bool copies() const { return alone(); }
 
  private:
   Pending start(Call call);
