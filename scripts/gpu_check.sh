@@ -8,8 +8,9 @@
 # Debian packages unpacked with `dpkg -x`; DIR/usr/include and DIR/usr/lib are searched.
 #
 # Steps, each under a limit of its own and all under --minutes: build, kernel tests, compute-sanitizer's memcheck and racecheck on them,
-# `r1 bench kernels`, `r1 bench train|rollout|grpo` on configs/bench/qwen2.5_0.5b.yaml and moe.yaml. A step that fails or runs out of time
-# does not stop the others. The folder then has a log per step, results.json and summary.md; the summary is printed too.
+# every collective through NCCL with one rank, `r1 doctor`, `r1 bench kernels`, `r1 bench train|rollout|grpo` on
+# configs/bench/qwen2.5_0.5b.yaml and moe.yaml. A step that fails or runs out of time does not stop the others. The folder then has a log
+# per step, results.json and summary.md; the summary is printed too.
 # Exit code 0 only when every step passed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,7 +20,7 @@ source scripts/progress.sh
 output=build/gpu_check prefix='' minutes=9
 while (($#)); do
   case $1 in
-    -h | --help) sed -n '2,15s/^# \{0,1\}//p' scripts/gpu_check.sh; exit 0 ;;
+    -h | --help) sed -n '2,16s/^# \{0,1\}//p' scripts/gpu_check.sh; exit 0 ;;
     --output | --prefix | --minutes)
       (($# > 1)) || die "$1 needs a value"
       case $1 in --output) output=$2 ;; --prefix) prefix=$2 ;; *) minutes=$2 ;; esac
@@ -82,13 +83,13 @@ build_all() {
               "-DCMAKE_LIBRARY_PATH=$lib" "-DCMAKE_INCLUDE_PATH=$usr/include")
     export PKG_CONFIG_PATH=$lib/pkgconfig:$usr/share/pkgconfig PKG_CONFIG_SYSROOT_DIR=$prefix
   fi
-  cmake -S . -B "$build" "${options[@]}" && cmake --build "$build" -j "$(nproc)" --target r1 test_gpu_kernels
+  cmake -S . -B "$build" "${options[@]}" && cmake --build "$build" -j "$(nproc)" --target r1 test_gpu_kernels test_gpu_nccl
 }
 export -f build_all have
 export torch_dir architecture prefix build
 
 step build 300 bash -c build_all
-readonly r1=$build/src/apps/r1 tests=$build/tests/cuda/test_gpu_kernels
+readonly r1=$build/src/apps/r1 tests=$build/tests/cuda/test_gpu_kernels nccl=$build/tests/cuda/test_gpu_nccl
 if [[ -x $tests ]]; then
   step kernel_tests 60 "$tests" --gtest_brief=1
   if have compute-sanitizer; then
@@ -100,6 +101,7 @@ if [[ -x $tests ]]; then
     printf 'compute-sanitizer\tnot installed\t0\n' >>"$output/steps.tsv"
   fi
 fi
+if [[ -x $nccl ]]; then step nccl_tests 60 "$nccl" --gtest_brief=1; fi
 if [[ -x $r1 ]]; then
   step doctor 15 "$r1" doctor
   step kernels 75 "$r1" bench kernels --device cuda --seconds 0.5 --json

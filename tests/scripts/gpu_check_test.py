@@ -24,8 +24,12 @@ echo "cmake $*"
 [[ $1 == --build ]] || exit 0
 mkdir -p build/gpu/src/apps build/gpu/tests/cuda
 cp r1.stand_in build/gpu/src/apps/r1
-printf '#!/usr/bin/env bash\\necho "[  PASSED  ] 1 test."\\n' >build/gpu/tests/cuda/test_gpu_kernels
-chmod +x build/gpu/src/apps/r1 build/gpu/tests/cuda/test_gpu_kernels
+for name in test_gpu_kernels test_gpu_nccl; do
+  [[ " $* " == *" $name "* ]] || continue
+  printf '#!/usr/bin/env bash\\necho "[  PASSED  ] 1 test."\\n' >build/gpu/tests/cuda/$name
+  chmod +x build/gpu/tests/cuda/$name
+done
+chmod +x build/gpu/src/apps/r1
 """
 
 
@@ -75,6 +79,7 @@ class GpuCheckTest(unittest.TestCase):
         self.assertEqual(steps["build"], "passed")
         self.assertEqual(steps["kernel_tests"], "passed")
         self.assertEqual(steps["memcheck"], "failed with exit code 9")
+        self.assertEqual(steps["nccl_tests"], "passed")
         self.assertEqual(steps["kernels"], "failed with exit code 1")
         self.assertEqual(steps["rollout-moe"], "over its limit of 3 s")
         self.assertEqual(steps["grpo-moe"], "passed")
