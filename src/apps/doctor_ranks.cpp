@@ -47,20 +47,22 @@ std::vector<RankReport> gather_reports(dist::Communicator& ranks, const std::str
   return reports;
 }
 
-// Seconds of one call of `work`, of several.
-double seconds_of(int times, const std::function<void()>& work) {
+// Seconds of one call of `work`, of several. The barriers wait for a GPU, which wait() of a collective does not.
+double seconds_of(dist::Communicator& ranks, int times, const std::function<void()>& work) {
   work();
+  ranks.barrier("links");
   const double start_s = monotonic_s();
   for (int i = 0; i < times; ++i) work();
+  ranks.barrier("links");
   return (monotonic_s() - start_s) / times;
 }
 
 RankFinding measure_links(dist::Communicator& ranks) {
   const auto options = at::TensorOptions(ranks.device()).dtype(at::kFloat);
   const auto number = at::zeros({1}, options);
-  const double latency_s = seconds_of(200, [&] { ranks.all_reduce(number, dist::Reduce::kSum, "latency").wait(); });
+  const double latency_s = seconds_of(ranks, 200, [&] { ranks.all_reduce(number, dist::Reduce::kSum, "latency").wait(); });
   const auto many = at::zeros({4 << 20}, options);
-  const double s = seconds_of(5, [&] { ranks.all_reduce(many, dist::Reduce::kSum, "bandwidth").wait(); });
+  const double s = seconds_of(ranks, 5, [&] { ranks.all_reduce(many, dist::Reduce::kSum, "bandwidth").wait(); });
   const double n = ranks.size(), bus = static_cast<double>(many.nbytes()) * 2 * (n - 1) / n / s;
   return {"links", cat("all_reduce of one number ", rounded(latency_s * 1e6, 0.1), " us, of 16 MiB ", rounded(bus / 1e9, 0.01),
                        " GB/s bus bandwidth (2 (n - 1) / n x bytes / seconds)")};
