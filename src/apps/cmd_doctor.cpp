@@ -39,13 +39,11 @@ std::string sandbox_here() {
   }
 }
 
-// Under a launcher: what the ranks are to each other. Whether all is well; every rank gets the same answer.
-bool doctor_of_ranks() {
-  const auto launch = dist::read_launch();
-  const auto ranks = dist::connect(launch, {}, !ops::gpus().empty());
+// What the ranks are to each other. Whether all is well; every rank gets the same answer.
+bool doctor_of_ranks(dist::Communicator& ranks) {
   bool well = true;
-  for (const auto& finding : examine_ranks(*ranks)) {
-    if (ranks->is_first()) line(finding.name, finding.found);
+  for (const auto& finding : examine_ranks(ranks)) {
+    if (ranks.is_first()) line(finding.name, finding.found);
     well = well && finding.passed;
   }
   return well;
@@ -53,7 +51,9 @@ bool doctor_of_ranks() {
 
 int doctor() {
   const auto launch = dist::read_launch();
-  if (launch.rank > 0) return doctor_of_ranks() ? 0 : 1;
+  // Before the probes: when no rank can join the others, only the first one says why, and mpirun ends it a second after the rest.
+  const auto ranks = dist::connect(launch, {}, launch.world_size > 1 && !ops::gpus().empty());
+  if (launch.rank > 0) return doctor_of_ranks(*ranks) ? 0 : 1;
   const Machine m = describe_machine();
   line("program", version_line());
   line("CPU", cat(m.cpu, ", ", m.cores, " cores, ", kernels::num_threads(), " threads used, kernels for ",
@@ -77,7 +77,7 @@ int doctor() {
   }
   line("speed", cat(rounded(gemm_gflops()), " GFLOP/s float32 product of 1024^3, ",
                     rounded(copy_gigabytes_per_s()), " GB/s copy (read + write)"));
-  const bool together = launch.world_size == 1 || doctor_of_ranks();
+  const bool together = ranks->alone() || doctor_of_ranks(*ranks);
   line("verdict",
        !together ? "NOT ready for these ranks, see above"
        : exact ? "ready: texts and log-probabilities do not depend on the batch"
