@@ -143,14 +143,23 @@ std::vector<AdamWChunk> adamw_chunks(const std::vector<AdamWTensor>& tensors) {
 }
 
 template <class G>
-void gradient_norm(const AdamWTensor* tensors, const AdamWChunk* chunks, int64_t num_chunks, float max_norm,
-                   double* partial, float* norm, cudaStream_t stream) {
-  if (num_chunks > 0) {
-    launch({.name = "gradient_norm", .blocks = num_chunks, .threads = kThreads, .stream = stream},
-           squares_kernel<G>, tensors, chunks, partial);
-  }
+void gradient_squares(const AdamWTensor* tensors, const AdamWChunk* chunks, int64_t num_chunks, double* partial,
+                      cudaStream_t stream) {
+  if (num_chunks == 0) return;
+  launch({.name = "gradient_norm", .blocks = num_chunks, .threads = kThreads, .stream = stream}, squares_kernel<G>,
+         tensors, chunks, partial);
+}
+
+void norm_of_squares(const double* partial, int64_t num_chunks, float max_norm, float* norm, cudaStream_t stream) {
   launch({.name = "gradient_norm", .threads = kThreads, .stream = stream}, norm_kernel, partial, num_chunks,
          max_norm, norm);
+}
+
+template <class G>
+void gradient_norm(const AdamWTensor* tensors, const AdamWChunk* chunks, int64_t num_chunks, float max_norm,
+                   double* partial, float* norm, cudaStream_t stream) {
+  gradient_squares<G>(tensors, chunks, num_chunks, partial, stream);
+  norm_of_squares(partial, num_chunks, max_norm, norm, stream);
 }
 
 template <class G>
@@ -164,6 +173,7 @@ void adamw_step(const AdamWTensor* tensors, const AdamWChunk* chunks, int64_t nu
 #define R1_INSTANTIATE(G)                                                                                \
   template void gradient_norm<G>(const AdamWTensor*, const AdamWChunk*, int64_t, float, double*, float*, \
                                  cudaStream_t);                                                          \
+  template void gradient_squares<G>(const AdamWTensor*, const AdamWChunk*, int64_t, double*, cudaStream_t); \
   template void adamw_step<G>(const AdamWTensor*, const AdamWChunk*, int64_t, const AdamWStep&,          \
                               const float*, cudaStream_t);
 R1_INSTANTIATE(float)

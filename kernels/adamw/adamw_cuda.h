@@ -43,6 +43,11 @@ struct AdamWStep {
 template <class G>
 void gradient_norm(const AdamWTensor* tensors, const AdamWChunk* chunks, int64_t num_chunks, float max_norm,
                    double* partial, float* norm, cudaStream_t stream);
+/// Its two halves, for ranks that have a part of the tensors each: partial[i] = sum of g^2 of chunk i; the norm of them all.
+template <class G>
+void gradient_squares(const AdamWTensor* tensors, const AdamWChunk* chunks, int64_t num_chunks, double* partial,
+                      cudaStream_t stream);
+void norm_of_squares(const double* partial, int64_t num_chunks, float max_norm, float* norm, cudaStream_t stream);
 
 /// m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
 /// p = keep p - step_size m / (sqrt(v) inv_sqrt_bias2 + eps),  copy = bf16(p);  g = clip[0] * gradient.

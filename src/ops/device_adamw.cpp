@@ -49,15 +49,25 @@ DeviceAdamW::DeviceAdamW(std::vector<Parameter> parameters) : parameters_(std::m
 
 Tensor DeviceAdamW::gradient_norm(double max_norm) const {
   if (parameters_.empty()) return torch::tensor({0.0f, 1.0f});
-  const auto options = parameters_[0].master.options();
-  auto norm = torch::empty({2}, options);
-  auto partial = torch::empty({chunks_.size(0)}, options.dtype(at::kDouble));
-  const Call call("gradient_norm", norm);
+  return norm_of(gradient_squares(), max_norm);
+}
+
+Tensor DeviceAdamW::gradient_squares() const {
+  if (parameters_.empty()) return torch::empty({0}, at::kDouble);
+  auto squares = torch::empty({chunks_.size(0)}, parameters_[0].master.options().dtype(at::kDouble));
+  const Call call("gradient_squares", squares);
   for (const auto& p : parameters_) call.read<float>(p.gradient);
-  kernels::cuda::gradient_norm<float>(reinterpret_cast<const AdamWTensor*>(call.read<int64_t>(table_)),
-                                      reinterpret_cast<const AdamWChunk*>(call.read<int64_t>(chunks_)), chunks_.size(0),
-                                      static_cast<float>(max_norm), call.scratch<double>(partial), call.write<float>(norm),
-                                      call.stream());
+  kernels::cuda::gradient_squares<float>(reinterpret_cast<const AdamWTensor*>(call.read<int64_t>(table_)),
+                                         reinterpret_cast<const AdamWChunk*>(call.read<int64_t>(chunks_)), chunks_.size(0),
+                                         call.write<double>(squares), call.stream());
+  return squares;
+}
+
+Tensor DeviceAdamW::norm_of(const Tensor& squares, double max_norm) {
+  auto norm = torch::empty({2}, squares.options().dtype(at::kFloat));
+  const Call call("gradient_norm", norm);
+  kernels::cuda::norm_of_squares(call.read<double>(squares), squares.numel(), static_cast<float>(max_norm), call.write<float>(norm),
+                                 call.stream());
   return norm;
 }
 

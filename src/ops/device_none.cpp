@@ -51,6 +51,8 @@ std::string why_no_gpu() {
 
 DeviceAdamW::DeviceAdamW(std::vector<Parameter>) { TORCH_INTERNAL_ASSERT(false, "a device's optimizer in a build without CUDA"); }
 at::Tensor DeviceAdamW::gradient_norm(double) const { return {}; }
+at::Tensor DeviceAdamW::gradient_squares() const { return {}; }
+at::Tensor DeviceAdamW::norm_of(const at::Tensor&, double) { return {}; }
 void DeviceAdamW::step(const kernels::cuda::AdamWStep&, const at::Tensor&) const {}
 
 void draw_tokens(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&) {

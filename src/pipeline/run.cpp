@@ -176,7 +176,7 @@ std::unique_ptr<train::Stage> make_stage(const RunConfig& config, const RunDirec
 // Weights that a stage begins with: the last checkpoint of the stage it names, or the config's.
 void load_start(const RunConfig& config, const RunDirectory& directory, const StageEntry& entry, model::Transformer& model) {
   if (!entry.from.empty()) {
-    train::load_model_group(train::CheckpointReader(last_checkpoint(directory, entry.from)), "model", model, model->named_tensors());
+    train::load_model_group(train::CheckpointReader(last_checkpoint(directory, entry.from)), "model", model, {model->named_tensors()});
   } else if (entry.model.path.empty()) {
     model->initialize(config.seed);
   } else {
@@ -254,9 +254,6 @@ void check_experts(const RunConfig& config, at::Device device) {
 std::shared_ptr<dist::Communicator> join_ranks(const RunConfig& config) {
   const auto launch = dist::read_launch();
   const auto device = choose_device(config.device, config.source.where("device"), launch.local_rank);
-  if (!device.is_cpu() && launch.world_size > 1 && config.parallel.zero) {
-    config.source.reject("parallel", "zero: false on GPUs", "ZeRO-1 is written for CPU ranks alone.");
-  }
   if (config.parallel.expert > 1) check_experts(config, device);
   config.parallel.check_grid(launch.world_size);
   if (const int threads = threads_of(config, launch); threads > 0) {

@@ -135,7 +135,7 @@ void CheckpointReader::load_slice(const std::string& group, const std::string& n
   saved.copy_range(begin, destination);
 }
 
-void CheckpointReader::load_group(const std::string& group, const NamedTensors& destinations) const {
+void CheckpointReader::load_group(const std::string& group, const NamedTensors& destinations, const std::vector<TensorSlice>& slices) const {
   const CheckpointFiles& source = files(group);
   std::set<std::string> wanted;
   for (const auto& [name, destination] : destinations) {
@@ -150,9 +150,17 @@ void CheckpointReader::load_group(const std::string& group, const NamedTensors& 
         "'.\n  The config describes another model than the one that was saved; resume with the run's "
         "own config."));
   }
+  for (const auto& slice : slices) {
+    const StoredTensor& saved = source.at(slice.name);
+    if (saved.shape == slice.shape) continue;
+    throw Error(cat(saved.path().string(), ": tensor '", slice.name, "' is ", describe(saved.scalar_type(), saved.shape), " in the checkpoint; expected: ",
+                    at::IntArrayRef(slice.shape),
+                    ".\n  The config describes another model than the one that was saved; resume with the run's own config."));
+  }
   for (const auto& [name, destination] : destinations) {
     if (destination.defined()) copy_all(source.at(name), destination);
   }
+  for (const auto& slice : slices) load_slice(group, slice.name, slice.begin, slice.values);
 }
 
 std::vector<std::string> CheckpointReader::differences(const CheckpointReader& other) const {

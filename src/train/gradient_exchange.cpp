@@ -10,7 +10,7 @@
 namespace r1::train {
 namespace {
 
-constexpr size_t kUnderWay = 2;  // buckets that may be sent before the oldest is added up
+constexpr size_t kUnderWay = 2;  // buckets that may be sent before the oldest is added up, or gathered before the oldest is spread
 
 // Undefined: no gradient, a zero.
 at::Tensor add(at::Tensor left, at::Tensor right) {
@@ -219,6 +219,7 @@ void GradientExchange::receive(Bucket& bucket) {
   const Stopwatch exposed(exposed_s_);
   const at::NoGradGuard no_grad;
   bucket.pending.wait();
+  bucket.sent = at::Tensor();
   const int64_t own = bucket.counts[static_cast<size_t>(sharing_.ranks->rank())];
   if (sharing_.numerics == Numerics::kExact) {
     Tree tree(&add);
@@ -285,7 +286,7 @@ void GradientExchange::gather_parameters() {
   const Stopwatch exposed(exposed_s_);
   const at::NoGradGuard no_grad;
   const int rank = sharing_.ranks->rank();
-  for (auto& bucket : buckets_) {
+  const auto send = [&](std::unique_ptr<Bucket>& bucket) {
     const auto options = parameters_[bucket->parameters[0]].options().requires_grad(false);
     bucket->sent = at::empty({bucket->counts[static_cast<size_t>(rank)]}, options);
     bucket->received = at::empty({bucket->elements}, options);
@@ -297,8 +298,8 @@ void GradientExchange::gather_parameters() {
       at += chunk.count;
     }
     bucket->pending = sharing_.ranks->all_gather(bucket->sent, bucket->counts, bucket->received, "parameters");
-  }
-  for (auto& bucket : buckets_) {
+  };
+  const auto spread = [&](std::unique_ptr<Bucket>& bucket) {
     bucket->pending.wait();
     int64_t at = 0;
     for (const size_t i : bucket->chunks) {
@@ -307,6 +308,10 @@ void GradientExchange::gather_parameters() {
       at += chunk.count;
     }
     bucket->sent = bucket->received = at::Tensor();
+  };
+  for (size_t b = 0; b < buckets_.size() + kUnderWay; ++b) {
+    if (b >= kUnderWay) spread(buckets_[b - kUnderWay]);
+    if (b < buckets_.size()) send(buckets_[b]);
   }
 }
 

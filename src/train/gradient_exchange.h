@@ -43,7 +43,7 @@ class GradientExchange {
                             ///< finish after it
     bool lockstep = false;  ///< within a pass ranks wait for each other (for experts), so that here none may
   };
-  /// Float32 leaves, or on a device (numerics fast, no ZeRO) leaves whose float32 sums finish() is given. `sources`: [sources][parameters]
+  /// Float32 leaves, or on a device (numerics fast) leaves whose float32 sums finish() is given. `sources`: [sources][parameters]
   /// where the gradients are not the parameters' own; the r-th of the sharing ranks has the micro-batches of the job's ranks
   /// r sources, r sources + 1, ...
   GradientExchange(std::vector<at::Tensor> parameters, std::vector<std::vector<at::Tensor>> sources, const Sharing& sharing, const Options& options);

@@ -398,14 +398,14 @@ std::string GrpoStage::progress_note() const { return note_; }
 Metrics GrpoStage::evaluate_if_due() { return evaluator_.if_due(*engine_, context_, step_, config_.steps); }
 
 std::vector<CheckpointGroup> GrpoStage::checkpoint_groups() {
-  auto tensors = optimizer_.with_masters(context_.model->named_tensors());
-  if (mtp_optimizer_) tensors = mtp_optimizer_->with_masters(std::move(tensors));
-  std::vector<CheckpointGroup> groups{model_group("model", context_.model, std::move(tensors)), {"optimizer", optimizer_.state(), optimizer_.state_slices()}};
+  auto parts = optimizer_.with_whole_masters({context_.model->named_tensors()});
+  if (mtp_optimizer_) parts = mtp_optimizer_->with_whole_masters(std::move(parts));
+  std::vector<CheckpointGroup> groups{model_group("model", context_.model, std::move(parts)), {"optimizer", optimizer_.state(), optimizer_.state_slices()}};
   if (mtp_optimizer_) groups.push_back({"mtp_optimizer", mtp_optimizer_->state(), mtp_optimizer_->state_slices()});
   if (!reference_.is_empty()) {
     auto frozen = reference_->named_tensors();
     for (auto& [name, tensor] : frozen) tensor = tensor.to(torch::kFloat);  // itself on a CPU
-    groups.push_back(model_group("reference", reference_, std::move(frozen)));
+    groups.push_back(model_group("reference", reference_, {std::move(frozen)}));
   }
   return groups;
 }
@@ -422,14 +422,14 @@ nlohmann::json GrpoStage::checkpoint_state() const {
 }
 
 void GrpoStage::restore(const CheckpointReader& reader) {
-  auto tensors = optimizer_.with_masters(context_.model->named_tensors());
-  if (mtp_optimizer_) tensors = mtp_optimizer_->with_masters(std::move(tensors));
-  load_model_group(reader, "model", context_.model, std::move(tensors));
+  auto parts = optimizer_.with_masters({context_.model->named_tensors()});
+  if (mtp_optimizer_) parts = mtp_optimizer_->with_masters(std::move(parts));
+  load_model_group(reader, "model", context_.model, std::move(parts));
   optimizer_.refresh_copies();
   if (mtp_optimizer_) mtp_optimizer_->refresh_copies();
   optimizer_.load_state(reader.mapped("optimizer"));
   if (mtp_optimizer_) mtp_optimizer_->load_state(reader.mapped("mtp_optimizer"));
-  if (!reference_.is_empty()) load_model_group(reader, "reference", reference_, reference_->named_tensors());
+  if (!reference_.is_empty()) load_model_group(reader, "reference", reference_, {reference_->named_tensors()});
   const auto& s = reader.state();
   step_ = s.at("step");
   cursor_ = s.at("cursor");

@@ -83,7 +83,6 @@ AdamW::AdamW(NamedTensors parameters, const AdamWConfig& config, const Sharing& 
     slots_.push_back({name, parameter, {}, {}, decays, parameter.detach().to(at::kFloat), is_expert});
     (is_expert ? of_experts : everywhere).push_back(place);
   }
-  TORCH_CHECK(!all_on_device || !sharing_.zero, "AdamW: ZeRO-1 is for parameters on a CPU");
   if (all_on_device) sharing_.numerics = Numerics::kFast;  // added as they come, by begin_on_device
   add_shared(std::move(everywhere), sharing_, overlap && !all_on_device, {});
   if (sharing_.experts) {
@@ -121,13 +120,27 @@ void AdamW::make_moments() {
     }
     return;
   }
+  constexpr int64_t kAlign = 64;  // elements: 256 bytes, for the kernels' vectors; chunks of one parameter stay neighbours
+  static_assert(kChunk % kAlign == 0);
   int64_t elements = 0;
   for (auto& chunk : chunks_) {
     chunk.shard_begin = elements;
-    if (chunk.own) elements += chunk.count;
+    if (chunk.own) elements += (chunk.count + kAlign - 1) / kAlign * kAlign;
   }
-  shard_avg_ = at::zeros({elements}, at::kFloat);
-  shard_avg_sq_ = at::zeros({elements}, at::kFloat);
+  const auto device = slots_.empty() || !slots_[0].parameter.defined() ? at::Device(at::kCPU) : slots_[0].parameter.device();
+  shard_avg_ = at::zeros({elements}, at::TensorOptions(device).dtype(at::kFloat));
+  shard_avg_sq_ = at::zeros_like(shard_avg_);
+}
+
+std::vector<AdamW::Chunk> AdamW::own_slices() const {
+  std::vector<Chunk> slices;
+  bool beside = false;
+  for (const auto& chunk : chunks_) {
+    if (chunk.own && beside && slices.back().slot == chunk.slot) slices.back().count += chunk.count;
+    else if (chunk.own) slices.push_back(chunk);
+    beside = chunk.own;
+  }
+  return slices;
 }
 
 AdamW::Moments AdamW::moments(const Chunk& chunk) const {
@@ -300,19 +313,11 @@ std::vector<TensorSlice> AdamW::state_slices() const {
     }
     return slices;
   }
-  for (size_t first = 0; first < chunks_.size();) {
-    size_t last = first + 1;  // neighbours of the same parameter are one slice
-    int64_t count = chunks_[first].count;
-    if (!chunks_[first].own) {
-      first = last;
-      continue;
-    }
-    while (last < chunks_.size() && chunks_[last].own && chunks_[last].slot == chunks_[first].slot) count += chunks_[last++].count;
-    const auto& slot = slots_[chunks_[first].slot];
+  for (const auto& own : own_slices()) {
+    const auto& slot = slots_[own.slot];
     const auto shape = slot.parameter.sizes().vec();
-    slices.push_back({slot.name + ".exp_avg", shape, chunks_[first].begin, shard_avg_.narrow(0, chunks_[first].shard_begin, count)});
-    slices.push_back({slot.name + ".exp_avg_sq", shape, chunks_[first].begin, shard_avg_sq_.narrow(0, chunks_[first].shard_begin, count)});
-    first = last;
+    slices.push_back({slot.name + ".exp_avg", shape, own.begin, shard_avg_.narrow(0, own.shard_begin, own.count)});
+    slices.push_back({slot.name + ".exp_avg_sq", shape, own.begin, shard_avg_sq_.narrow(0, own.shard_begin, own.count)});
   }
   return slices;
 }

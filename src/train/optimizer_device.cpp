@@ -3,11 +3,14 @@
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "adamw_pass.h"
 #include "gradient_exchange.h"
+#include "r1/ops/devices.h"
 
 namespace r1::train {
 namespace {
@@ -36,7 +39,7 @@ void GradientSum::take(const at::Tensor& parameter) {
 
 // A parameter becomes the bf16 copy of its master, under the same handle: the model goes on with it. Parameters that were parts of
 // one tensor (a layer's experts) are parts of one again.
-AdamW::OnDevice::OnDevice(std::vector<Slot>& slots) {
+AdamW::OnDevice::OnDevice(AdamW& of) {
   std::map<const void*, at::Tensor> copies;  // by the masters' storage
   const auto copy_of = [&](const at::Tensor& master) {
     const auto& storage = master.storage();
@@ -47,15 +50,43 @@ AdamW::OnDevice::OnDevice(std::vector<Slot>& slots) {
     return whole.as_strided(master.sizes(), master.strides(), master.storage_offset()).copy_(master);
   };
   std::vector<ops::DeviceAdamW::Parameter> table;
-  for (auto& slot : slots) {
+  for (auto& slot : of.slots_) {
     if (slot.parameter.scalar_type() != at::kBFloat16) slot.parameter.set_data(copy_of(slot.master));
     auto sum = std::make_shared<GradientSum>();
     sum->values = at::zeros_like(slot.master);
     torch::autograd::impl::set_post_acc_grad_hooks(slot.parameter, std::make_unique<TakeGradient>(sum));
-    table.push_back({slot.master, sum->values, slot.exp_avg, slot.exp_avg_sq, slot.parameter.detach(), slot.decays});
+    if (!of.sharing_.zero) table.push_back({slot.master, sum->values, slot.exp_avg, slot.exp_avg_sq, slot.parameter.detach(), slot.decays});
     parameters.push_back(slot.parameter);
     sums.push_back(std::move(sum));
   }
+  if (of.sharing_.zero) share(of);
+  else adamw = std::make_unique<ops::DeviceAdamW>(std::move(table));
+}
+
+// ZeRO-1: the masters of own chunks into a shard, the others are dropped.
+void AdamW::OnDevice::share(AdamW& of) {
+  constexpr int64_t kSquares = ops::DeviceAdamW::kChunk;
+  static_assert(kChunk % kSquares == 0, "a rank's sums of squares are those of a rank that has all");
+  const auto sums_of = [](int64_t elements) { return (elements + kSquares - 1) / kSquares; };
+  shard.emplace(Shard{of.sharing_.ranks, at::zeros_like(of.shard_avg_), {}});
+  std::vector<int64_t> first_place;
+  for (const auto& parameter : parameters) {
+    first_place.push_back(shard->num_places);
+    shard->num_places += sums_of(parameter.numel());
+  }
+  std::vector<int64_t> places;
+  std::vector<ops::DeviceAdamW::Parameter> table;
+  for (const auto& own : of.own_slices()) {
+    const auto& slot = of.slots_[own.slot];
+    const auto part = [&](const at::Tensor& whole) { return whole.view(-1).narrow(0, own.begin, own.count); };
+    const auto of_shard = [&](const at::Tensor& all) { return all.narrow(0, own.shard_begin, own.count); };
+    of_shard(shard->masters).copy_(part(slot.master));
+    table.push_back({of_shard(shard->masters), part(sums[own.slot]->values), of_shard(of.shard_avg_), of_shard(of.shard_avg_sq_),
+                     part(slot.parameter.detach()), slot.decays});
+    for (int64_t i = 0; i < sums_of(own.count); ++i) places.push_back(first_place[own.slot] + own.begin / kSquares + i);
+  }
+  shard->places = ops::to_device(at::tensor(places, at::kLong), of.shard_avg_.device());
+  for (auto& slot : of.slots_) slot.master = at::Tensor();
   adamw = std::make_unique<ops::DeviceAdamW>(std::move(table));
 }
 
@@ -68,6 +99,7 @@ std::vector<at::Tensor> AdamW::OnDevice::finished_gradients() {
   for (size_t i = 0; i < sums.size(); ++i) {
     sums[i]->take(parameters[i]);  // one that was set by hand
     if (!sums[i]->any) sums[i]->values.zero_();
+    sums[i]->any = true;  // the other ranks' may be added to it
     gradients.push_back(sums[i]->values);
   }
   return gradients;
@@ -81,7 +113,14 @@ AdamW::OnDevice::Norm AdamW::OnDevice::norm(double max_norm) {
   const at::NoGradGuard no_grad;
   finished_gradients();
   Norm result;
-  result.on_device = adamw->gradient_norm(max_norm);
+  if (shard) {  // zeros where another rank has the sum: what is added up is exact, and the norm that of a rank that has all
+    auto squares = at::zeros({shard->num_places}, shard->masters.options().dtype(at::kDouble));
+    if (shard->places.numel() > 0) squares.index_copy_(0, shard->places, adamw->gradient_squares());
+    shard->ranks->all_reduce(squares, dist::Reduce::kSum, "gradient norm").wait();
+    result.on_device = ops::DeviceAdamW::norm_of(squares, max_norm);
+  } else {
+    result.on_device = adamw->gradient_norm(max_norm);
+  }
   const auto host = result.on_device.cpu();  // sync: a norm that is not finite must stop the step
   result.norm = host[0].item<double>();
   result.factor = host[1].item<double>();
@@ -91,7 +130,7 @@ AdamW::OnDevice::Norm AdamW::OnDevice::norm(double max_norm) {
 AdamW::~AdamW() = default;
 AdamW::AdamW(AdamW&&) noexcept = default;
 
-void AdamW::begin_on_device() { device_ = std::make_unique<OnDevice>(slots_); }
+void AdamW::begin_on_device() { device_ = std::make_unique<OnDevice>(*this); }
 
 OptimizerStep AdamW::step_on_device(double lr) {
   const auto norm = device_->norm(config_.max_grad_norm);
@@ -102,26 +141,89 @@ OptimizerStep AdamW::step_on_device(double lr) {
   const auto s = AdamWScalars::of(config_, lr, ++num_steps_);
   device_->adamw->step({s.beta1, s.one_minus_beta1, s.beta2, s.one_minus_beta2, s.keep, s.step_size, s.inv_sqrt_bias2, s.eps},
                        norm.on_device);
+  for (auto& shared : shared_) {
+    if (sharing_.zero) shared.exchange->gather_parameters();
+  }
   // Written behind autograd's back: a graph that saved the old values must notice.
   for (const auto& slot : slots_) slot.parameter.unsafeGetTensorImpl()->bump_version();
   result.applied = true;
   return result;
 }
 
-NamedTensors AdamW::with_masters(NamedTensors tensors) const {
-  if (!device_) return tensors;
+TensorParts AdamW::with_masters(TensorParts parts) const {
+  if (!device_) return parts;
   std::map<std::string, at::Tensor> masters;
+  std::set<std::string> found;
   for (const auto& slot : slots_) masters[slot.name] = slot.master;
-  for (auto& [name, tensor] : tensors) {
-    if (const auto it = masters.find(name); it != masters.end()) tensor = it->second;
+  for (auto& [name, tensor] : parts.tensors) {
+    const auto it = masters.find(name);
+    if (it == masters.end()) continue;
+    tensor = it->second;
+    found.insert(name);
   }
-  return tensors;
+  if (!sharing_.zero) return parts;
+  for (const auto& own : own_slices()) {
+    const auto& slot = slots_[own.slot];
+    if (!found.contains(slot.name)) continue;
+    parts.slices.push_back({slot.name, slot.parameter.sizes().vec(), own.begin, device_->shard->masters.narrow(0, own.shard_begin, own.count)});
+  }
+  return parts;
+}
+
+TensorParts AdamW::with_whole_masters(TensorParts parts) const {
+  const auto here = with_masters(parts);
+  if (!device_ || !sharing_.zero) return here;
+  const at::NoGradGuard no_grad;
+  std::set<std::string> sliced;
+  for (const auto& [name, tensor] : here.tensors) {
+    if (!tensor.defined()) sliced.insert(name);
+  }
+  parts.tensors = here.tensors;
+  const auto R = static_cast<size_t>(sharing_.ranks->size()), rank = static_cast<size_t>(sharing_.ranks->rank());
+  const auto& chunks = shared_[0].exchange->chunks();  // chunks_ with their owners
+  std::vector<int64_t> given(R);
+  for (size_t next = 0; next < chunks.size();) {
+    const size_t first = next, place = chunks[first].parameter;
+    while (next < chunks.size() && chunks[next].parameter == place) ++next;
+    const auto& slot = slots_[place];
+    if (!sliced.contains(slot.name)) continue;
+    const auto to = static_cast<size_t>(std::min_element(given.begin(), given.end()) - given.begin());
+    given[to] += slot.parameter.numel();
+    std::vector<int64_t> counts(R), send_counts(R);  // elements of each owner
+    std::vector<at::Tensor> own{device_->shard->masters.narrow(0, 0, 0)};
+    for (size_t i = first; i < next; ++i) {
+      counts[static_cast<size_t>(chunks[i].owner)] += chunks[i].count;
+      if (chunks_[i].own) own.push_back(device_->shard->masters.narrow(0, chunks_[i].shard_begin, chunks_[i].count));
+    }
+    const auto sent = at::cat(own);
+    send_counts[to] = sent.numel();
+    const auto received = at::empty({rank == to ? slot.parameter.numel() : 0}, sent.options());
+    sharing_.ranks->all_to_all(sent, send_counts, received, rank == to ? counts : std::vector<int64_t>(R), "masters").wait();
+    if (rank != to) continue;
+    std::vector<int64_t> begin_of(R);
+    for (size_t r = 1; r < R; ++r) begin_of[r] = begin_of[r - 1] + counts[r - 1];
+    const auto whole = at::empty_like(received);
+    for (size_t i = first; i < next; ++i) {
+      auto& begin = begin_of[static_cast<size_t>(chunks[i].owner)];
+      whole.narrow(0, chunks[i].begin, chunks[i].count).copy_(received.narrow(0, begin, chunks[i].count));
+      begin += chunks[i].count;
+    }
+    parts.slices.push_back({slot.name, slot.parameter.sizes().vec(), 0, whole.cpu()});  // sync: room for the next
+  }
+  return parts;
 }
 
 void AdamW::refresh_copies() {
   if (!device_) return;
   const at::NoGradGuard no_grad;
-  for (auto& slot : slots_) slot.parameter.copy_(slot.master);
+  if (!sharing_.zero) {
+    for (auto& slot : slots_) slot.parameter.copy_(slot.master);
+    return;
+  }
+  for (const auto& own : own_slices()) {
+    slots_[own.slot].parameter.view(-1).narrow(0, own.begin, own.count).copy_(device_->shard->masters.narrow(0, own.shard_begin, own.count));
+  }
+  for (auto& shared : shared_) shared.exchange->gather_parameters();
 }
 
 }  // namespace r1::train

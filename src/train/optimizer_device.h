@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "r1/ops/adamw.h"
@@ -21,18 +22,30 @@ struct AdamW::OnDevice {
     double norm = 0, factor = 1;
   };
 
-  explicit OnDevice(std::vector<Slot>& slots);
+  explicit OnDevice(AdamW& of);
   ~OnDevice();
   OnDevice(const OnDevice&) = delete;
   OnDevice& operator=(const OnDevice&) = delete;
 
   std::vector<at::Tensor> finished_gradients();  ///< of every slot, zeros where there was none
   void forget_gradients();
-  Norm norm(double max_norm);
+  Norm norm(double max_norm);  ///< with ZeRO-1 collective
 
   std::vector<at::Tensor> parameters;
   std::vector<std::shared_ptr<GradientSum>> sums;
-  std::unique_ptr<ops::DeviceAdamW> adamw;
+  std::unique_ptr<ops::DeviceAdamW> adamw;  ///< of all parameters, or with ZeRO-1 of own slices
+
+  /// ZeRO-1.
+  struct Shard {
+    std::shared_ptr<dist::Communicator> ranks;
+    at::Tensor masters;      ///< as shard_avg_
+    at::Tensor places;       ///< int64: of this rank's sums of squares among those of all parameters
+    int64_t num_places = 0;  ///< of all
+  };
+  std::optional<Shard> shard;
+
+ private:
+  void share(AdamW& of);
 };
 
 }  // namespace r1::train

@@ -193,8 +193,8 @@ std::string RewardModelStage::progress_note() const {
 std::vector<CheckpointGroup> RewardModelStage::checkpoint_groups() {
   auto head = model_.head();
   for (auto& [name, tensor] : head) tensor = tensor.detach();
-  return {model_group("model", context_.model, optimizer_.with_masters(context_.model->named_tensors())),
-          {"score", optimizer_.with_masters(head)},
+  return {model_group("model", context_.model, optimizer_.with_whole_masters({context_.model->named_tensors()})),
+          model_group("score", context_.model, optimizer_.with_whole_masters({head})),
           {"optimizer", optimizer_.state(), optimizer_.state_slices()}};
 }
 
@@ -205,8 +205,9 @@ nlohmann::json RewardModelStage::checkpoint_state() const {
 void RewardModelStage::restore(const CheckpointReader& reader) {
   auto head = model_.head();
   for (auto& [name, tensor] : head) tensor = tensor.detach();
-  load_model_group(reader, "model", context_.model, optimizer_.with_masters(context_.model->named_tensors()));
-  reader.load_group("score", optimizer_.with_masters(head));
+  load_model_group(reader, "model", context_.model, optimizer_.with_masters({context_.model->named_tensors()}));
+  const auto parts = optimizer_.with_masters({head});
+  reader.load_group("score", parts.tensors, parts.slices);
   optimizer_.refresh_copies();
   optimizer_.load_state(reader.mapped("optimizer"));
   const auto& s = reader.state();

@@ -73,23 +73,24 @@ ExpertLeaves expert_leaves(const model::Transformer& model) {
   return leaves;
 }
 
-CheckpointGroup model_group(const std::string& group_name, const model::Transformer& model, NamedTensors tensors) {
-  CheckpointGroup group{group_name, {}, {}};
+CheckpointGroup model_group(const std::string& group_name, const model::Transformer& model, TensorParts parts) {
+  CheckpointGroup group{group_name, {}, std::move(parts.slices)};
   const auto dealt = expert_leaves(model);
-  for (auto& [name, tensor] : tensors) {
+  for (auto& [name, tensor] : parts.tensors) {
+    if (!tensor.defined()) continue;
     if (dealt.contains(name)) group.slices.push_back({name, tensor.sizes().vec(), 0, tensor.view(-1)});
     else group.tensors.emplace_back(name, tensor);
   }
   return group;
 }
 
-void load_model_group(const CheckpointReader& reader, const std::string& group, const model::Transformer& model, NamedTensors tensors) {
+void load_model_group(const CheckpointReader& reader, const std::string& group, const model::Transformer& model, TensorParts parts) {
   std::set<std::string> here;
-  for (const auto& [name, tensor] : tensors) here.insert(name);
+  for (const auto& [name, tensor] : parts.tensors) here.insert(name);
   for (const auto& name : model->all_parameter_names()) {
-    if (!here.contains(name)) tensors.emplace_back(name, at::Tensor());
+    if (!here.contains(name)) parts.tensors.emplace_back(name, at::Tensor());
   }
-  reader.load_group(group, tensors);
+  reader.load_group(group, parts.tensors, parts.slices);
 }
 
 void empty_pass(model::Transformer& model, std::optional<model::MtpGradient> mtp) {

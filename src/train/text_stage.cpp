@@ -156,7 +156,7 @@ std::string TextStage::progress_note() const {
 }
 
 std::vector<CheckpointGroup> TextStage::checkpoint_groups() {
-  return {model_group("model", context_.model, optimizer_.with_masters(context_.model->named_tensors())),
+  return {model_group("model", context_.model, optimizer_.with_whole_masters({context_.model->named_tensors()})),
           {"optimizer", optimizer_.state(), optimizer_.state_slices()}};
 }
 
@@ -167,7 +167,7 @@ nlohmann::json TextStage::checkpoint_state() const {
 }
 
 void TextStage::restore(const CheckpointReader& reader) {
-  load_model_group(reader, "model", context_.model, optimizer_.with_masters(context_.model->named_tensors()));
+  load_model_group(reader, "model", context_.model, optimizer_.with_masters({context_.model->named_tensors()}));
   optimizer_.refresh_copies();
   optimizer_.load_state(reader.mapped("optimizer"));
   step_ = reader.state().at("step");

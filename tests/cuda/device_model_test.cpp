@@ -159,7 +159,7 @@ TEST(DeviceModel, OptimizerUpdatesMastersAndCopies) {
     EXPECT_NEAR(got.grad_norm, expected.grad_norm, 1e-5 * expected.grad_norm);
     EXPECT_NEAR(got.gradient_scale, expected.gradient_scale, 1e-5);
     EXPECT_LT(expected.gradient_scale, 1) << "clipping is part of the test";
-    const auto masters = device.with_masters(device_model->named_tensors());
+    const auto masters = device.with_masters({device_model->named_tensors()}).tensors;
     const auto weights = cpu_model->named_tensors(), copies = device_model->named_tensors();
     for (size_t i = 0; i < masters.size(); ++i) {
       ASSERT_EQ(masters[i].first, weights[i].first);

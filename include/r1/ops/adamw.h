@@ -11,6 +11,8 @@ namespace r1::ops {
 /// the equations).
 class DeviceAdamW {
  public:
+  static constexpr int64_t kChunk = kernels::cuda::kAdamWChunk;
+
   /// One parameter; all contiguous and on one device.
   struct Parameter {
     at::Tensor master, gradient, exp_avg, exp_avg_sq;  ///< float32, of one shape
@@ -23,6 +25,10 @@ class DeviceAdamW {
 
   /// [2] float32 on the device: the L2 norm of all gradients, and the factor min(1, max_norm / (norm + 1e-6)), 1 for max_norm 0.
   at::Tensor gradient_norm(double max_norm) const;
+  /// Its two halves, for ranks that have a part of the elements each. [chunks] float64 on the device: the sums of squares of kChunk
+  /// elements each, in the order of the parameters; what norm_of makes of all of them is the same bits whoever has summed which.
+  at::Tensor gradient_squares() const;
+  static at::Tensor norm_of(const at::Tensor& squares, double max_norm);
   /// Applies factor * gradients, the factor that of gradient_norm()'s result.
   void step(const kernels::cuda::AdamWStep& step, const at::Tensor& norm_and_factor) const;
 

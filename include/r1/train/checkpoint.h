@@ -131,8 +131,9 @@ class CheckpointReader {
   void load_slice(const std::string& group, const std::string& name, int64_t begin, const at::Tensor& destination) const;
 
   /// load_into for a whole group. Throws Error, before anything is changed, for a mismatch, for a tensor that
-  /// the file lacks and for one that `destinations` lacks. An undefined one is known and not read: another rank has it.
-  void load_group(const std::string& group, const NamedTensors& destinations) const;
+  /// the file lacks and for one that `destinations` lacks. An undefined one is known and not read: another rank has it, or this one has
+  /// `slices` of it, which are read too.
+  void load_group(const std::string& group, const NamedTensors& destinations, const std::vector<TensorSlice>& slices = {}) const;
 
   /// "model/a.weight" of every tensor that one of the two lacks, or whose dtype, shape or bits differ, however many files each has.
   std::vector<std::string> differences(const CheckpointReader& other) const;

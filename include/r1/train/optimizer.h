@@ -40,6 +40,12 @@ struct TensorSlice {
   at::Tensor values;           ///< 1-D, any device; none for a rank without a share
 };
 
+/// Named tensors of which some lie in slices over the ranks: these are undefined, and this rank's slices of them are beside them.
+struct TensorParts {
+  NamedTensors tensors;
+  std::vector<TensorSlice> slices = {};
+};
+
 /// Of the parameters of experts that are dealt over ranks, by name: the leaves that have the gradients of each source rank's tokens, or,
 /// where these are added up as they come, the parameter itself (model::MoeImpl::leaves).
 using ExpertLeaves = std::map<std::string, std::vector<at::Tensor>>;
@@ -66,8 +72,8 @@ struct OptimizerStep {
 /// (arXiv:1711.05101) algorithm 2, with the schedule inside lr as torch.optim.AdamW.
 ///
 /// Over ranks (Sharing): a step's micro-batches are dealt, their gradients added up while backward runs (gradient_exchange.h), and
-/// every rank ends the step with the same bits. With ZeRO-1 a rank keeps m and v of its own chunks alone, updates these, and the
-/// parameters are gathered; the bits are those of plain data parallelism. A step is
+/// every rank ends the step with the same bits. With ZeRO-1 a rank keeps m and v of its own chunks alone (on a
+/// device the masters too), updates these, and the parameters are gathered; the bits are those of plain data parallelism. A step is
 ///
 ///   const auto mine = optimizer.begin_step(num_micro_batches);
 ///   for each of mine: optimizer.before_backward(i); loss.backward(); optimizer.after_backward(i);
@@ -81,7 +87,8 @@ struct OptimizerStep {
 /// On a CPU the parameters are float32 and are what is updated. On a device p is a float32 master: the constructor takes the
 /// values it is given as masters and turns each parameter into a bf16 copy, which every step writes anew. Gradients are added up
 /// in float32, each as soon as a backward pass has made it, so that no bf16 sum loses the small ones of many micro-batches and
-/// none is kept twice: 18 bytes a parameter (copy 2, master 4, m 4, v 4, gradient 4).
+/// none is kept twice: 18 bytes a parameter (copy 2, master 4, m 4, v 4, gradient 4). With ZeRO-1 over R ranks 6 + 12 / R: a rank has
+/// masters of its own chunks alone too, and the copies are gathered.
 class AdamW {
  public:
   static constexpr int64_t kChunk = 1 << 16;  ///< elements
@@ -107,7 +114,7 @@ class AdamW {
   double grad_norm();
 
   /// What the next step would apply before clipping: the parameters' gradients, or on a device their float32 sums, which share
-  /// storage with the optimizer: adding the other ranks' to them is all that data parallelism takes.
+  /// storage with the optimizer: adding the other ranks' to them is all that data parallelism takes. With ZeRO-1 of own chunks alone.
   NamedTensors gradients();
 
   /// Clips and applies the gradients with this learning rate; leaves them in place. On a device it waits once, for the norm.
@@ -115,9 +122,13 @@ class AdamW {
 
   void zero_grad();  ///< drops the gradients, which frees their memory
 
-  /// `tensors` with the float32 master in place of each of its parameters, by name: what checkpoints hold on every kind of device.
-  NamedTensors with_masters(NamedTensors tensors) const;
-  /// Makes the bf16 copies anew, after masters were written from outside.
+  /// `parts` with the float32 master in place of each of its parameters, by name, sharing storage with the
+  /// optimizer: what a checkpoint's values go into. With ZeRO-1 on a device this rank's slices of it.
+  TensorParts with_masters(TensorParts parts) const;
+  /// The same for a checkpoint of which other programs read the weights, so each master whole. With ZeRO-1 on a device collective: a
+  /// parameter's pieces come together on one of the ranks, on the CPU, whose slice is then all of it; 4 / R bytes a parameter.
+  TensorParts with_whole_masters(TensorParts parts) const;
+  /// Makes the bf16 copies anew, after masters were written from outside. With ZeRO-1 on a device collective.
   void refresh_copies();
 
   int64_t num_steps() const { return num_steps_; }
@@ -140,7 +151,7 @@ class AdamW {
     std::string name;
     at::Tensor parameter, exp_avg, exp_avg_sq;  // undefined: another rank's; moments also with ZeRO-1
     bool decays = false;
-    at::Tensor master = {};  // float32, detached: the parameter itself on a CPU
+    at::Tensor master = {};  // float32, detached: the parameter itself on a CPU; undefined with ZeRO-1 on a device
     bool is_expert = false;  // of experts that are dealt, here or elsewhere
   };
   // Parameters whose gradients are added up over the same ranks: all ranks, or those with the same experts.
@@ -153,7 +164,7 @@ class AdamW {
     size_t slot;
     int64_t begin, count;
     bool own;              // updated by this rank
-    int64_t shard_begin;   // ZeRO-1: in shard_avg_
+    int64_t shard_begin;   // ZeRO-1: in shard_avg_, and on a device in the shard of masters
   };
   // m and v of a chunk.
   struct Moments {
@@ -163,6 +174,7 @@ class AdamW {
   void add_shared(std::vector<size_t> slots, const Sharing& sharing, bool overlap, const ExpertLeaves& experts);
   void make_moments();
   Moments moments(const Chunk& chunk) const;
+  std::vector<Chunk> own_slices() const;  // with ZeRO-1: neighbours of a parameter as one
   std::vector<at::Tensor> contiguous_gradients() const;
   double norm_of(const std::vector<at::Tensor>& gradients) const;
   struct OnDevice;  // gradient sums and the table of pointers

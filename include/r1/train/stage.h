@@ -83,10 +83,11 @@ NamedTensors trainable_parameters(const model::Transformer& model, Part part = P
 /// Of all experts of this rank; none unless experts are dealt.
 ExpertLeaves expert_leaves(const model::Transformer& model);
 
-/// A model in a checkpoint, as the group `name`. `tensors`: the model's, with the optimizers' masters.
-CheckpointGroup model_group(const std::string& name, const model::Transformer& model, NamedTensors tensors);
-/// Reads it back into `tensors`, of whatever rank count. Throws Error as CheckpointReader::load_group.
-void load_model_group(const CheckpointReader& reader, const std::string& name, const model::Transformer& model, NamedTensors tensors);
+/// A model in a checkpoint, or another network that is trained with it, as the group `name`. `parts`: its tensors, with the
+/// optimizers' masters.
+CheckpointGroup model_group(const std::string& name, const model::Transformer& model, TensorParts parts);
+/// Reads a model back into `parts`, of whatever rank count. Throws Error as CheckpointReader::load_group.
+void load_model_group(const CheckpointReader& reader, const std::string& name, const model::Transformer& model, TensorParts parts);
 
 /// A pass of no token, with its backward pass where gradients are enabled: what a rank does whose micro-batches have run out while others go on, where experts are
 /// dealt. `mtp`: also through the MTP module.

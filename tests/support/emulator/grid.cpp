@@ -12,7 +12,10 @@ extern "C" const char __executable_start, _end;
 
 namespace r1::emulator {
 
-bool in_device_code = false;
+constinit thread_local bool in_device_code = false;
+
+HostSection::HostSection() : before_(in_device_code) { in_device_code = false; }
+HostSection::~HostSection() { in_device_code = before_; }
 
 namespace {
 
@@ -59,7 +62,7 @@ struct Grid {
   int64_t flops = 0;
 };
 Grid& grid() {
-  static Grid g;
+  static thread_local Grid g;  // ranks may be threads
   return g;
 }
 

@@ -30,11 +30,11 @@ void run_grid(Index3 grid, Index3 block, size_t dynamic_shared_bytes, void (*cal
 
 /// True while the kernel's own code runs. The emulator's code turns it off for itself, because it shares
 /// inline functions of the standard library with the kernels' instrumented objects.
-extern bool in_device_code;
+extern constinit thread_local bool in_device_code;
 class HostSection {
  public:
-  HostSection() : before_(in_device_code) { in_device_code = false; }
-  ~HostSection() { in_device_code = before_; }
+  HostSection();
+  ~HostSection();
   HostSection(const HostSection&) = delete;
   HostSection& operator=(const HostSection&) = delete;
 

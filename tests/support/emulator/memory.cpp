@@ -66,9 +66,15 @@ struct Memory {
   std::vector<SharedVariable> variables;
   size_t dynamic_bytes = 0;
   Traffic traffic;
+
+  ~Memory() {
+    if (arena.begin == 0) return;
+    munmap(arena.cells, arena.cell_bytes);
+    std::free(reinterpret_cast<void*>(arena.begin));
+  }
 };
 Memory& memory() {
-  static Memory m;
+  static thread_local Memory m;
   return m;
 }
 
