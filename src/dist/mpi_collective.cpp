@@ -12,7 +12,7 @@ namespace {
 
 using Kind = MpiCall::Kind;
 
-constexpr int64_t kWholeReduceBytes = 8 << 10, kWholeBroadcastBytes = 64 << 10;
+constexpr int64_t kWholeReduceBytes = 8 << 10, kWholeBroadcastBytes = 64 << 10, kCrowdedBroadcastBytes = 512 << 10;
 // Of all ranks' parts together. Where ranks share cores each segment costs changes of processes, so there are fewer.
 constexpr int64_t kSegmentBytes = 2 << 20, kLongSegmentBytes = 8 << 20;
 constexpr size_t kSegmentsOpen = 2;
@@ -57,7 +57,8 @@ void MpiCollective::cut() {
     counts_ = call_.counts;
   } else if (call_.kind == Kind::kAllReduce || call_.kind == Kind::kBroadcast) {
     const int64_t total = call_.in.numel(), bytes = total * item_bytes_;
-    whole_ = bytes <= (call_.kind == Kind::kAllReduce ? kWholeReduceBytes : kWholeBroadcastBytes);
+    const int64_t broadcast_bytes = ranks_.crowded ? kCrowdedBroadcastBytes : kWholeBroadcastBytes;
+    whole_ = bytes <= (call_.kind == Kind::kAllReduce ? kWholeReduceBytes : broadcast_bytes);
     if (whole_) return;
     const bool reduce = call_.kind == Kind::kAllReduce;
     const int64_t parts = reduce ? n : n - 1;  // the root needs no part of its own tensor

@@ -44,7 +44,8 @@ struct MpiCall {
 ///   reduce_scatter           everybody sends each rank's part to it; it adds the parts up in the order of ranks
 ///   all_reduce               the same, then everybody sends his sums to everybody. Up to 8 KiB: everybody sends everything to
 ///                            everybody and adds it up alone
-///   broadcast                up to 64 KiB the root sends to everybody; else its n-1 parts to one rank each, which pass them on
+///   broadcast                up to 64 KiB (512 where ranks share cores) the root sends to everybody; else its n-1 parts to one rank
+///                            each, which pass them on
 ///
 /// Each rank takes in and gives out (n-1)/n of the bytes a step, the least there is; with many ranks small messages become many
 /// (n-1 a rank). MPI's own collectives are not used: the nonblocking ones of Open MPI 4.1 take up to twice the time of the blocking
