@@ -221,9 +221,17 @@ def corrupted_shard(args, run_dir, log, ranks, random_, expected):
 def two_jobs(args, run_dir, log, ranks, random_, expected):
     first = Job(args, ranks, ["run", args.config, f"run_dir={run_dir}"], log)
     catch(first, run_dir, 0, lambda now: now["phase"] in ("rollout", "backward"), random_.randrange(3))
+    # All its ranks sleep meanwhile, and blame nobody for it: it would be over before the second has begun.
+    pids = [catch(first, run_dir, rank, lambda now: True, 0)["pid"] for rank in range(ranks)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
     start = time.monotonic()
-    second = Job(args, 2, ["resume", run_dir], log + ".second")
-    code = second.wait(60)
+    try:
+        second = Job(args, 2, ["resume", run_dir], log + ".second")
+        code = second.wait(60)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
     took = time.monotonic() - start
     require(code != 0 and "another process works in this run directory" in second.text(), f"second job: {code}: {second.text()[-800:]}")
     require(first.wait(240) == 0, "the first job was disturbed: " + first.text()[-800:])
