@@ -4,12 +4,8 @@
 #include <map>
 #include <optional>
 
-#include "r1/train/grpo_stage.h"
-#include "r1/train/reward_model_stage.h"
-#include "r1/train/text_stage.h"
 #include "support/emulated_device.h"
-#include "support/thread_ranks.h"
-#include "train/tiny_stage.h"
+#include "train/rank_jobs.h"
 
 namespace r1::train {
 namespace {
@@ -193,15 +189,7 @@ sampling: {temperature: 0.8, max_completion_tokens: 4}
 // A head beside the model.
 std::unique_ptr<Stage> reward_stage(StageContext context, uint64_t seed) {
   context.model = on_device(test::tiny_model(seed));
-  RewardModelConfig c;
-  c.steps = 4;
-  c.examples_per_step = 6;
-  c.eval_fraction = 0.3;
-  c.update.schedule.lr = 1e-2;
-  c.update.micro_batch_tokens = 20;
-  std::vector<PreferenceExample> pairs;
-  for (int i = 0; i < 12; ++i) pairs.push_back({cat(i % 3, "+", i % 2, "="), std::string(static_cast<size_t>(1 + i % 3), '2'), "00"});
-  return std::make_unique<RewardModelStage>(context, c, pairs);
+  return std::make_unique<RewardModelStage>(context, test::reward_model_config(4), test::preference_pairs());
 }
 
 // Of ranks that restore `from`, where there is one, and go on for so many steps.

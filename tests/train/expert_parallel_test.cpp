@@ -1,7 +1,6 @@
 // Experts dealt over ranks: in exact mode any grid of data x expert gives the bits of one rank.
 #include <gtest/gtest.h>
 
-#include "r1/train/reward_model_stage.h"
 #include "rank_jobs.h"
 
 namespace r1::train {
@@ -52,22 +51,7 @@ TEST(ExpertParallel, GrpoGivesTheTextsAndWeightsOfOneRank) {
 }
 
 TEST(ExpertParallel, RewardModelsEndInTheBitsOfOneRank) {
-  const auto run = [](const Job& job) {
-    return test::train(job, mixture, [](const StageContext& context, Outcome& outcome) {
-      RewardModelConfig c;
-      c.steps = 5;
-      c.examples_per_step = 6;
-      c.eval_fraction = 0.3;
-      c.update.schedule.lr = 1e-2;
-      c.update.micro_batch_tokens = 20;
-      std::vector<PreferenceExample> pairs;
-      for (int i = 0; i < 12; ++i) pairs.push_back({cat(i % 3, "+", i % 2, "="), std::string(static_cast<size_t>(1 + i % 3), '2'), "00"});
-      RewardModelStage stage(context, c, pairs);
-      outcome.rewards.push_back(value_of(stage.evaluate_if_due(), "eval_loss"));
-      while (stage.steps_done() < stage.total_steps()) outcome.losses.push_back(value_of(stage.advance(), "loss"));
-      outcome.rewards.push_back(value_of(stage.evaluate_if_due(), "eval_loss"));
-    });
-  };
+  const auto run = [](const Job& job) { return test::train_reward_model(job, mixture); };
   const auto one = run({1});
   for (const auto& job : {kGrids[0], kGrids[2], kGrids[6]}) expect_equal(one, run(job), name_of(job));
 }

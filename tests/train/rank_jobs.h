@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "r1/train/grpo_stage.h"
+#include "r1/train/reward_model_stage.h"
 #include "r1/train/text_stage.h"
 #include "r1/util/jsonl.h"
 #include "support/thread_ranks.h"
@@ -144,6 +145,31 @@ sampling: {temperature: 0.8, max_completion_tokens: 6}
       EXPECT_EQ(value_of(figures, "logprob_error_max"), job.numerics == Numerics::kExact ? 0 : value_of(figures, "logprob_error_max"));
     }
     outcome.rewards.push_back(value_of(stage.evaluate_if_due(), "eval_accuracy"));
+  });
+}
+
+inline RewardModelConfig reward_model_config(int64_t steps) {
+  RewardModelConfig c;
+  c.steps = steps;
+  c.examples_per_step = 6;
+  c.eval_fraction = 0.3;
+  c.update.schedule.lr = 1e-2;
+  c.update.micro_batch_tokens = 20;
+  return c;
+}
+
+inline std::vector<PreferenceExample> preference_pairs() {
+  std::vector<PreferenceExample> pairs;
+  for (int i = 0; i < 12; ++i) pairs.push_back({cat(i % 3, "+", i % 2, "="), std::string(static_cast<size_t>(1 + i % 3), '2'), "00"});
+  return pairs;
+}
+
+inline Outcome train_reward_model(const Job& job, const std::function<model::Transformer()>& make_model) {
+  return train(job, make_model, [](const StageContext& context, Outcome& outcome) {
+    RewardModelStage stage(context, reward_model_config(5), preference_pairs());
+    outcome.rewards.push_back(value_of(stage.evaluate_if_due(), "eval_loss"));
+    while (stage.steps_done() < stage.total_steps()) outcome.losses.push_back(value_of(stage.advance(), "loss"));
+    outcome.rewards.push_back(value_of(stage.evaluate_if_due(), "eval_loss"));
   });
 }
 

@@ -1,7 +1,6 @@
 // Stages over ranks: in exact mode 1, 2, 3 and 4 ranks give the same bits, in fast mode the same numbers up to rounding.
 #include <gtest/gtest.h>
 
-#include "r1/train/reward_model_stage.h"
 #include "rank_jobs.h"
 
 namespace r1::train {
@@ -9,12 +8,9 @@ namespace {
 
 using test::expect_equal;
 using test::Job;
-using test::Outcome;
 using test::same_bits;
-using test::train;
 using test::train_grpo;
 using test::train_texts;
-using test::value_of;
 
 TEST(Ranks, TextStagesEndInTheSameBitsOnAnyNumberOfRanks) {
   // 13 texts: several, seven uneven, and one micro-batch, which leaves ranks without any.
@@ -78,22 +74,7 @@ TEST(Ranks, FastGrpoDealsPromptsInTurn) {
 }
 
 TEST(Ranks, RewardModelsEndInTheSameBits) {
-  const auto run = [](const Job& job) {
-    return train(job, [] { return test::tiny_model(); }, [](const StageContext& context, Outcome& outcome) {
-      RewardModelConfig c;
-      c.steps = 5;
-      c.examples_per_step = 6;
-      c.eval_fraction = 0.3;
-      c.update.schedule.lr = 1e-2;
-      c.update.micro_batch_tokens = 20;
-      std::vector<PreferenceExample> pairs;
-      for (int i = 0; i < 12; ++i) pairs.push_back({cat(i % 3, "+", i % 2, "="), std::string(static_cast<size_t>(1 + i % 3), '2'), "00"});
-      RewardModelStage stage(context, c, pairs);
-      outcome.rewards.push_back(value_of(stage.evaluate_if_due(), "eval_loss"));
-      while (stage.steps_done() < stage.total_steps()) outcome.losses.push_back(value_of(stage.advance(), "loss"));
-      outcome.rewards.push_back(value_of(stage.evaluate_if_due(), "eval_loss"));
-    });
-  };
+  const auto run = [](const Job& job) { return test::train_reward_model(job, [] { return test::tiny_model(); }); };
   const auto one = run({1});
   for (const int ranks : {2, 3}) expect_equal(one, run({ranks}), cat(ranks, " ranks"));
 }
