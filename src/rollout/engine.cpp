@@ -217,7 +217,7 @@ struct Engine::Run {
     for (size_t i = 0; i < groups.size(); ++i) {
       append_routes(routes_NLK, runs[i].first_row, runs[i].num_rows, results[groups[i].index].prompt_routes);
     }
-    const auto logits = engine.model_->logits(hidden.index_select(0, token_tensor(last_rows)));
+    const auto logits = engine.model_->logits(hidden.index_select(0, ops::to_device(token_tensor(last_rows), hidden.device())));
     engine.stats_.prompt_tokens += static_cast<int64_t>(ids.size());
     for (const auto& run : runs) {
       engine.stats_.computed.attended += model::counts_of(1, 0, static_cast<double>(run.num_rows)).attended;
