@@ -138,7 +138,8 @@ struct Engine::Run {
 
   void make_step() {
     if (!engine.step_ || engine.step_records_routes_ != engine.record_routes) {
-      const bool by_graph = cache().layer(0).for_device && !drafter;
+      // A pass that waits for the host, as the exchange with dealt experts does, cannot be recorded.
+      const bool by_graph = cache().layer(0).for_device && !drafter && !engine.model_->expert_ranks().dealt();
       engine.step_ = by_graph ? make_step_by_graph(engine.model_, cache(), engine.config_.max_batch, engine.record_routes)
                               : make_step_at_once(engine.model_, cache(), engine.record_routes, drafter.has_value());
       engine.step_records_routes_ = engine.record_routes;
