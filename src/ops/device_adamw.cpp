@@ -47,11 +47,6 @@ DeviceAdamW::DeviceAdamW(std::vector<Parameter> parameters) : parameters_(std::m
   chunks_ = as_ints(kernels::cuda::adamw_chunks(rows), kChunkInts, place);
 }
 
-Tensor DeviceAdamW::gradient_norm(double max_norm) const {
-  if (parameters_.empty()) return torch::tensor({0.0f, 1.0f});
-  return norm_of(gradient_squares(), max_norm);
-}
-
 Tensor DeviceAdamW::gradient_squares() const {
   if (parameters_.empty()) return torch::empty({0}, at::kDouble);
   auto squares = torch::empty({chunks_.size(0)}, parameters_[0].master.options().dtype(at::kDouble));
@@ -64,6 +59,7 @@ Tensor DeviceAdamW::gradient_squares() const {
 }
 
 Tensor DeviceAdamW::norm_of(const Tensor& squares, double max_norm) {
+  if (squares.numel() == 0) return torch::tensor({0.0f, 1.0f});
   auto norm = torch::empty({2}, squares.options().dtype(at::kFloat));
   const Call call("gradient_norm", norm);
   kernels::cuda::norm_of_squares(call.read<double>(squares), squares.numel(), static_cast<float>(max_norm), call.write<float>(norm),

@@ -50,7 +50,6 @@ std::string why_no_gpu() {
 }
 
 DeviceAdamW::DeviceAdamW(std::vector<Parameter>) { TORCH_INTERNAL_ASSERT(false, "a device's optimizer in a build without CUDA"); }
-at::Tensor DeviceAdamW::gradient_norm(double) const { return {}; }
 at::Tensor DeviceAdamW::gradient_squares() const { return {}; }
 at::Tensor DeviceAdamW::norm_of(const at::Tensor&, double) { return {}; }
 void DeviceAdamW::step(const kernels::cuda::AdamWStep&, const at::Tensor&) const {}

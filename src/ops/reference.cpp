@@ -40,7 +40,7 @@ Tensor attention(const Tensor& q_NHD, const Tensor& k_NhD, const Tensor& v_NhD, 
     scores = scores.masked_fill(later, -std::numeric_limits<double>::infinity());
     outputs.push_back(scores.softmax(-1).matmul(keys_of(v_NhD)).transpose(0, 1));
   }
-  return outputs.empty() ? torch::zeros_like(q_NHD) : torch::cat(outputs);
+  return outputs.empty() ? torch::zeros({q_NHD.size(0), q_NHD.size(1), v_NhD.size(2)}, q_NHD.options().requires_grad(false)) : torch::cat(outputs);
 }
 
 Tensor embedding(const Tensor& tokens_N, const Tensor& w_VC) { return w_VC.index_select(0, tokens_N); }

@@ -239,10 +239,9 @@ int threads_of(const RunConfig& config, const dist::Launch& launch) {
 }
 
 // Whether the experts of every stage's model can be dealt over parallel.expert ranks.
-void check_experts(const RunConfig& config, at::Device device) {
+void check_experts(const RunConfig& config) {
   const int64_t ranks = config.parallel.expert;
   const auto reject = [&](const std::string& accepted, const std::string& why) { config.source.child("parallel").reject("expert", accepted, why); };
-  if (!device.is_cpu()) reject("1 on GPUs", "Experts are dealt over CPU ranks alone so far.");
   for (const auto& entry : config.stages) {
     const int64_t experts = entry.model.config.n_routed_experts;
     if (experts == 0) reject("1", cat("The model of stage '", entry.name, "' has no experts."));
@@ -254,7 +253,7 @@ void check_experts(const RunConfig& config, at::Device device) {
 std::shared_ptr<dist::Communicator> join_ranks(const RunConfig& config) {
   const auto launch = dist::read_launch();
   const auto device = choose_device(config.device, config.source.where("device"), launch.local_rank);
-  if (config.parallel.expert > 1) check_experts(config, device);
+  if (config.parallel.expert > 1) check_experts(config);
   config.parallel.check_grid(launch.world_size);
   if (const int threads = threads_of(config, launch); threads > 0) {
     torch::set_num_threads(threads);
@@ -320,7 +319,7 @@ void run_stages(const RunConfig& config, const RunData& data, const RunDirectory
   model::ExpertRanks experts;
   if (config.parallel.expert > 1) {
     sharing.experts = train::ExpertSharing::of(ranks, static_cast<int>(config.parallel.expert));
-    experts = {sharing.experts->group, config.numerics == train::Numerics::kExact};
+    experts = {sharing.experts->group, config.numerics == train::Numerics::kExact && device.is_cpu()};
   }
   const auto output_of = [&](const std::string& name) { return directory.finished_stage(name)->value("output", ""); };
   for (const auto& entry : config.stages) {

@@ -2,10 +2,14 @@
 
 #include <torch/torch.h>
 
+#include "r1/ops/devices.h"
+
 namespace r1::rollout {
 namespace {
 
 torch::Tensor long_tensor(const std::vector<int64_t>& values) { return torch::tensor(values, torch::kLong); }
+
+torch::Tensor rows_of(const torch::Tensor& x, const std::vector<int64_t>& rows) { return x.index_select(0, ops::to_device(long_tensor(rows), x.device())); }
 
 }  // namespace
 
@@ -24,8 +28,7 @@ model::PassCounts Drafter::add_prompts(const at::Tensor& tokens_N, const at::Ten
   }
   if (own.empty()) return {};
   counts.logit_rows = 0;
-  model_->mtp_hidden_cached(tokens_N.index_select(0, long_tensor(token_rows)), normed_NC.index_select(0, long_tensor(hidden_rows)),
-                            *cache_, own);
+  model_->mtp_hidden_cached(rows_of(tokens_N, token_rows), rows_of(normed_NC, hidden_rows), *cache_, own);
   return model::mtp_counts(model_->config(), counts);
 }
 
@@ -51,7 +54,7 @@ model::PassCounts Drafter::propose(const std::vector<Request>& requests) {
   }
   counts.logit_rows = static_cast<double>(requests.size());
   const auto hidden_MC = model_->mtp_hidden_cached(long_tensor(tokens), torch::cat(hidden), *cache_, runs);
-  const auto logits = model_->mtp_logits(hidden_MC.index_select(0, long_tensor(last_rows)));
+  const auto logits = model_->mtp_logits(rows_of(hidden_MC, last_rows));
   const auto drawn = ops::sample_tokens(logits, rows, uniforms, rule_);
   for (size_t i = 0; i < requests.size(); ++i) requests[i].draft->token = drawn.tokens[i];
   return model::mtp_counts(model_->config(), counts);

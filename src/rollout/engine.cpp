@@ -138,7 +138,8 @@ struct Engine::Run {
 
   void make_step() {
     if (!engine.step_ || engine.step_records_routes_ != engine.record_routes) {
-      const bool by_graph = cache().layer(0).for_device && !drafter;
+      // A pass that waits for the host, as the exchange with dealt experts does, cannot be recorded.
+      const bool by_graph = cache().layer(0).for_device && !drafter && !engine.model_->expert_ranks().dealt();
       engine.step_ = by_graph ? make_step_by_graph(engine.model_, cache(), engine.config_.max_batch, engine.record_routes)
                               : make_step_at_once(engine.model_, cache(), engine.record_routes, drafter.has_value());
       engine.step_records_routes_ = engine.record_routes;
@@ -217,7 +218,7 @@ struct Engine::Run {
     for (size_t i = 0; i < groups.size(); ++i) {
       append_routes(routes_NLK, runs[i].first_row, runs[i].num_rows, results[groups[i].index].prompt_routes);
     }
-    const auto logits = engine.model_->logits(hidden.index_select(0, token_tensor(last_rows)));
+    const auto logits = engine.model_->logits(hidden.index_select(0, ops::to_device(token_tensor(last_rows), hidden.device())));
     engine.stats_.prompt_tokens += static_cast<int64_t>(ids.size());
     for (const auto& run : runs) {
       engine.stats_.computed.attended += model::counts_of(1, 0, static_cast<double>(run.num_rows)).attended;

@@ -67,6 +67,7 @@ class GradientExchange {
   /// Each rank's figures of its own chunks, one for each chunk, on all ranks in the order of the chunks.
   std::vector<double> gather_by_chunk(const std::vector<double>& own) const;
 
+  const std::shared_ptr<dist::Communicator>& ranks() const { return sharing_.ranks; }
   /// In the order of the parameters; within a parameter ascending.
   const std::vector<Chunk>& chunks() const { return chunks_; }
   bool owns(const Chunk& chunk) const { return !sharing_.zero || chunk.owner == sharing_.ranks->rank(); }

@@ -59,7 +59,7 @@ AdamWScalars AdamWScalars::of(const AdamWConfig& config, double lr, int64_t step
 AdamW::AdamW(NamedTensors parameters, const AdamWConfig& config, const Sharing& sharing, bool overlap, const ExpertLeaves& experts)
     : config_(config), sharing_(sharing) {
   std::set<std::string> names;
-  bool all_on_device = false;
+  bool any = false, all_on_device = false;
   std::vector<size_t> everywhere, of_experts;
   for (auto& [name, parameter] : parameters) {
     TORCH_CHECK(parameter.defined() || sharing_.experts, "AdamW: parameter '", name, "' is undefined");
@@ -75,9 +75,9 @@ AdamW::AdamW(NamedTensors parameters, const AdamWConfig& config, const Sharing& 
                     (on_device || (parameter.is_cpu() && parameter.scalar_type() == at::kFloat)),
                 "AdamW: parameter '", name, "' must be a contiguous float32 CPU leaf or lie on a device, got ",
                 parameter.scalar_type(), " ", parameter.sizes(), " on ", parameter.device());
-    TORCH_CHECK(place == 0 || on_device == all_on_device, "AdamW: parameter '", name, "' is on ", parameter.device(),
-                ", earlier ones are not");
+    TORCH_CHECK(!any || on_device == all_on_device, "AdamW: parameter '", name, "' is on ", parameter.device(), ", earlier ones are not");
     all_on_device = on_device;
+    any = true;
     const at::NoGradGuard no_grad;
     const bool decays = config_.decay_vectors || parameter.dim() >= 2, is_expert = sharing_.experts && experts.contains(name);
     slots_.push_back({name, parameter, {}, {}, decays, parameter.detach().to(at::kFloat), is_expert});
@@ -127,7 +127,8 @@ void AdamW::make_moments() {
     chunk.shard_begin = elements;
     if (chunk.own) elements += (chunk.count + kAlign - 1) / kAlign * kAlign;
   }
-  const auto device = slots_.empty() || !slots_[0].parameter.defined() ? at::Device(at::kCPU) : slots_[0].parameter.device();
+  const auto some = std::find_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.parameter.defined(); });
+  const auto device = some == slots_.end() ? at::Device(at::kCPU) : some->parameter.device();
   shard_avg_ = at::zeros({elements}, at::TensorOptions(device).dtype(at::kFloat));
   shard_avg_sq_ = at::zeros_like(shard_avg_);
 }
@@ -167,9 +168,13 @@ void AdamW::after_backward(int64_t micro_batch) {
 }
 
 void AdamW::finish_gradients() {
+  const auto all = device_ ? device_->finished_gradients() : std::vector<at::Tensor>();
   for (auto& shared : shared_) {
-    if (device_) shared.exchange->finish(device_->finished_gradients());
-    else shared.exchange->finish();
+    std::vector<at::Tensor> sums;
+    if (device_) {
+      for (const size_t i : shared.slots) sums.push_back(all[i]);
+    }
+    shared.exchange->finish(std::move(sums));
   }
 }
 

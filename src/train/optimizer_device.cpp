@@ -49,54 +49,70 @@ AdamW::OnDevice::OnDevice(AdamW& of) {
     }
     return whole.as_strided(master.sizes(), master.strides(), master.storage_offset()).copy_(master);
   };
-  std::vector<ops::DeviceAdamW::Parameter> table;
   for (auto& slot : of.slots_) {
-    if (slot.parameter.scalar_type() != at::kBFloat16) slot.parameter.set_data(copy_of(slot.master));
-    auto sum = std::make_shared<GradientSum>();
-    sum->values = at::zeros_like(slot.master);
-    torch::autograd::impl::set_post_acc_grad_hooks(slot.parameter, std::make_unique<TakeGradient>(sum));
-    if (!of.sharing_.zero) table.push_back({slot.master, sum->values, slot.exp_avg, slot.exp_avg_sq, slot.parameter.detach(), slot.decays});
     parameters.push_back(slot.parameter);
-    sums.push_back(std::move(sum));
+    sums.push_back(slot.parameter.defined() ? std::make_shared<GradientSum>() : nullptr);
+    if (!slot.parameter.defined()) continue;
+    if (slot.parameter.scalar_type() != at::kBFloat16) slot.parameter.set_data(copy_of(slot.master));
+    sums.back()->values = at::zeros_like(slot.master);
+    torch::autograd::impl::set_post_acc_grad_hooks(slot.parameter, std::make_unique<TakeGradient>(sums.back()));
   }
-  if (of.sharing_.zero) share(of);
-  else adamw = std::make_unique<ops::DeviceAdamW>(std::move(table));
+  if (of.sharing_.experts) experts_ = of.sharing_.experts->group;
+  make_table(of);
 }
 
-// ZeRO-1: the masters of own chunks into a shard, the others are dropped.
-void AdamW::OnDevice::share(AdamW& of) {
+// With ZeRO-1 the masters of own chunks go into a shard, the others are dropped.
+void AdamW::OnDevice::make_table(AdamW& of) {
   constexpr int64_t kSquares = ops::DeviceAdamW::kChunk;
   static_assert(kChunk % kSquares == 0, "a rank's sums of squares are those of a rank that has all");
   const auto sums_of = [](int64_t elements) { return (elements + kSquares - 1) / kSquares; };
-  shard.emplace(Shard{of.sharing_.ranks, at::zeros_like(of.shard_avg_), {}});
-  std::vector<int64_t> first_place;
-  for (const auto& parameter : parameters) {
-    first_place.push_back(shard->num_places);
-    shard->num_places += sums_of(parameter.numel());
+  const bool zero = of.sharing_.zero;
+  if (zero) masters = at::zeros_like(of.shard_avg_);
+  std::vector<size_t> shared_of(of.slots_.size());
+  std::vector<int64_t> first_place(of.slots_.size());  // among the sums of squares of the same shared_
+  for (const auto& shared : of.shared_) {
+    Squares squares;
+    squares.ranks = shared.exchange->ranks();
+    for (const size_t i : shared.slots) {
+      shared_of[i] = squares_.size();
+      first_place[i] = squares.all;
+      squares.all += sums_of(parameters[i].numel());
+    }
+    squares_.push_back(std::move(squares));
   }
-  std::vector<int64_t> places;
+  std::vector<std::vector<int64_t>> places(squares_.size());
   std::vector<ops::DeviceAdamW::Parameter> table;
-  for (const auto& own : of.own_slices()) {
+  for (const auto& own : of.own_slices()) {  // in the order of shared_
     const auto& slot = of.slots_[own.slot];
     const auto part = [&](const at::Tensor& whole) { return whole.view(-1).narrow(0, own.begin, own.count); };
-    const auto of_shard = [&](const at::Tensor& all) { return all.narrow(0, own.shard_begin, own.count); };
-    of_shard(shard->masters).copy_(part(slot.master));
-    table.push_back({of_shard(shard->masters), part(sums[own.slot]->values), of_shard(of.shard_avg_), of_shard(of.shard_avg_sq_),
+    const auto kept = [&](const at::Tensor& shard, const at::Tensor& whole) { return zero ? shard.narrow(0, own.shard_begin, own.count) : part(whole); };
+    const auto master = kept(masters, slot.master);
+    if (zero) master.copy_(part(slot.master));
+    table.push_back({master, part(sums[own.slot]->values), kept(of.shard_avg_, slot.exp_avg), kept(of.shard_avg_sq_, slot.exp_avg_sq),
                      part(slot.parameter.detach()), slot.decays});
-    for (int64_t i = 0; i < sums_of(own.count); ++i) places.push_back(first_place[own.slot] + own.begin / kSquares + i);
+    const size_t shared = shared_of[own.slot];
+    squares_[shared].own += sums_of(own.count);
+    for (int64_t i = 0; i < sums_of(own.count); ++i) places[shared].push_back(first_place[own.slot] + own.begin / kSquares + i);
   }
-  shard->places = ops::to_device(at::tensor(places, at::kLong), of.shard_avg_.device());
-  for (auto& slot : of.slots_) slot.master = at::Tensor();
   adamw = std::make_unique<ops::DeviceAdamW>(std::move(table));
+  if (!zero) return;
+  for (size_t i = 0; i < squares_.size(); ++i) squares_[i].places = ops::to_device(at::tensor(places[i], at::kLong), masters.device());
+  for (auto& slot : of.slots_) slot.master = at::Tensor();
 }
 
 AdamW::OnDevice::~OnDevice() {
-  for (auto& parameter : parameters) torch::autograd::impl::set_post_acc_grad_hooks(parameter, nullptr);
+  for (auto& parameter : parameters) {
+    if (parameter.defined()) torch::autograd::impl::set_post_acc_grad_hooks(parameter, nullptr);
+  }
 }
 
 std::vector<at::Tensor> AdamW::OnDevice::finished_gradients() {
   std::vector<at::Tensor> gradients;
   for (size_t i = 0; i < sums.size(); ++i) {
+    if (!sums[i]) {
+      gradients.emplace_back();
+      continue;
+    }
     sums[i]->take(parameters[i]);  // one that was set by hand
     if (!sums[i]->any) sums[i]->values.zero_();
     sums[i]->any = true;  // the other ranks' may be added to it
@@ -106,21 +122,36 @@ std::vector<at::Tensor> AdamW::OnDevice::finished_gradients() {
 }
 
 void AdamW::OnDevice::forget_gradients() {
-  for (const auto& sum : sums) sum->any = false;
+  for (const auto& sum : sums) {
+    if (sum) sum->any = false;
+  }
 }
 
 AdamW::OnDevice::Norm AdamW::OnDevice::norm(double max_norm) {
   const at::NoGradGuard no_grad;
   finished_gradients();
   Norm result;
-  if (shard) {  // zeros where another rank has the sum: what is added up is exact, and the norm that of a rank that has all
-    auto squares = at::zeros({shard->num_places}, shard->masters.options().dtype(at::kDouble));
-    if (shard->places.numel() > 0) squares.index_copy_(0, shard->places, adamw->gradient_squares());
-    shard->ranks->all_reduce(squares, dist::Reduce::kSum, "gradient norm").wait();
-    result.on_device = ops::DeviceAdamW::norm_of(squares, max_norm);
-  } else {
-    result.on_device = adamw->gradient_norm(max_norm);
+  const auto all = adamw->gradient_squares();
+  std::vector<at::Tensor> parts;
+  int64_t next = 0;
+  for (const auto& squares : squares_) {
+    auto part = all.narrow(0, next, squares.own);
+    next += squares.own;
+    if (squares.places.defined()) {  // zeros where another rank has the sum: what is added up is exact, and the norm that of a rank that has all
+      const auto own = part;
+      part = at::zeros({squares.all}, masters.options().dtype(at::kDouble));
+      if (squares.own > 0) part.index_copy_(0, squares.places, own);
+      squares.ranks->all_reduce(part, dist::Reduce::kSum, "gradient norm").wait();
+    }
+    parts.push_back(part);
   }
+  if (experts_) {  // the last part: here the sum over each rank's experts
+    auto of_ranks = at::zeros({experts_->size()}, at::TensorOptions(experts_->device()).dtype(at::kDouble));
+    of_ranks.narrow(0, experts_->rank(), 1).copy_(parts.back().sum());
+    experts_->all_reduce(of_ranks, dist::Reduce::kSum, "gradient norm of experts").wait();
+    parts.back() = of_ranks;
+  }
+  result.on_device = ops::DeviceAdamW::norm_of(at::cat(parts), max_norm);
   const auto host = result.on_device.cpu();  // sync: a norm that is not finite must stop the step
   result.norm = host[0].item<double>();
   result.factor = host[1].item<double>();
@@ -145,7 +176,9 @@ OptimizerStep AdamW::step_on_device(double lr) {
     if (sharing_.zero) shared.exchange->gather_parameters();
   }
   // Written behind autograd's back: a graph that saved the old values must notice.
-  for (const auto& slot : slots_) slot.parameter.unsafeGetTensorImpl()->bump_version();
+  for (const auto& slot : slots_) {
+    if (slot.parameter.defined()) slot.parameter.unsafeGetTensorImpl()->bump_version();
+  }
   result.applied = true;
   return result;
 }
@@ -165,7 +198,7 @@ TensorParts AdamW::with_masters(TensorParts parts) const {
   for (const auto& own : own_slices()) {
     const auto& slot = slots_[own.slot];
     if (!found.contains(slot.name)) continue;
-    parts.slices.push_back({slot.name, slot.parameter.sizes().vec(), own.begin, device_->shard->masters.narrow(0, own.shard_begin, own.count)});
+    parts.slices.push_back({slot.name, slot.parameter.sizes().vec(), own.begin, device_->masters.narrow(0, own.shard_begin, own.count)});
   }
   return parts;
 }
@@ -179,36 +212,42 @@ TensorParts AdamW::with_whole_masters(TensorParts parts) const {
     if (!tensor.defined()) sliced.insert(name);
   }
   parts.tensors = here.tensors;
-  const auto R = static_cast<size_t>(sharing_.ranks->size()), rank = static_cast<size_t>(sharing_.ranks->rank());
-  const auto& chunks = shared_[0].exchange->chunks();  // chunks_ with their owners
-  std::vector<int64_t> given(R);
-  for (size_t next = 0; next < chunks.size();) {
-    const size_t first = next, place = chunks[first].parameter;
-    while (next < chunks.size() && chunks[next].parameter == place) ++next;
-    const auto& slot = slots_[place];
-    if (!sliced.contains(slot.name)) continue;
-    const auto to = static_cast<size_t>(std::min_element(given.begin(), given.end()) - given.begin());
-    given[to] += slot.parameter.numel();
-    std::vector<int64_t> counts(R), send_counts(R);  // elements of each owner
-    std::vector<at::Tensor> own{device_->shard->masters.narrow(0, 0, 0)};
-    for (size_t i = first; i < next; ++i) {
-      counts[static_cast<size_t>(chunks[i].owner)] += chunks[i].count;
-      if (chunks_[i].own) own.push_back(device_->shard->masters.narrow(0, chunks_[i].shard_begin, chunks_[i].count));
+  size_t before = 0;  // of chunks_
+  for (const auto& shared : shared_) {
+    auto& ranks = *shared.exchange->ranks();
+    const auto R = static_cast<size_t>(ranks.size()), rank = static_cast<size_t>(ranks.rank());
+    const auto& chunks = shared.exchange->chunks();  // those of chunks_ from `before` on, with their owners
+    std::vector<int64_t> given(R);
+    for (size_t next = 0; next < chunks.size();) {
+      const size_t first = next, place = chunks[first].parameter;
+      while (next < chunks.size() && chunks[next].parameter == place) ++next;
+      const auto& slot = slots_[shared.slots[place]];
+      if (!sliced.contains(slot.name)) continue;
+      const auto to = static_cast<size_t>(std::min_element(given.begin(), given.end()) - given.begin());
+      given[to] += slot.parameter.numel();
+      std::vector<int64_t> counts(R), send_counts(R);  // elements of each owner
+      std::vector<at::Tensor> own{device_->masters.narrow(0, 0, 0)};
+      for (size_t i = first; i < next; ++i) {
+        counts[static_cast<size_t>(chunks[i].owner)] += chunks[i].count;
+        const auto& chunk = chunks_[before + i];
+        if (chunk.own) own.push_back(device_->masters.narrow(0, chunk.shard_begin, chunk.count));
+      }
+      const auto sent = at::cat(own);
+      send_counts[to] = sent.numel();
+      const auto received = at::empty({rank == to ? slot.parameter.numel() : 0}, sent.options());
+      ranks.all_to_all(sent, send_counts, received, rank == to ? counts : std::vector<int64_t>(R), "masters").wait();
+      if (rank != to) continue;
+      std::vector<int64_t> begin_of(R);
+      for (size_t r = 1; r < R; ++r) begin_of[r] = begin_of[r - 1] + counts[r - 1];
+      const auto whole = at::empty_like(received);
+      for (size_t i = first; i < next; ++i) {
+        auto& begin = begin_of[static_cast<size_t>(chunks[i].owner)];
+        whole.narrow(0, chunks[i].begin, chunks[i].count).copy_(received.narrow(0, begin, chunks[i].count));
+        begin += chunks[i].count;
+      }
+      parts.slices.push_back({slot.name, slot.parameter.sizes().vec(), 0, whole.cpu()});  // sync: room for the next
     }
-    const auto sent = at::cat(own);
-    send_counts[to] = sent.numel();
-    const auto received = at::empty({rank == to ? slot.parameter.numel() : 0}, sent.options());
-    sharing_.ranks->all_to_all(sent, send_counts, received, rank == to ? counts : std::vector<int64_t>(R), "masters").wait();
-    if (rank != to) continue;
-    std::vector<int64_t> begin_of(R);
-    for (size_t r = 1; r < R; ++r) begin_of[r] = begin_of[r - 1] + counts[r - 1];
-    const auto whole = at::empty_like(received);
-    for (size_t i = first; i < next; ++i) {
-      auto& begin = begin_of[static_cast<size_t>(chunks[i].owner)];
-      whole.narrow(0, chunks[i].begin, chunks[i].count).copy_(received.narrow(0, begin, chunks[i].count));
-      begin += chunks[i].count;
-    }
-    parts.slices.push_back({slot.name, slot.parameter.sizes().vec(), 0, whole.cpu()});  // sync: room for the next
+    before += chunks.size();
   }
   return parts;
 }
@@ -217,11 +256,13 @@ void AdamW::refresh_copies() {
   if (!device_) return;
   const at::NoGradGuard no_grad;
   if (!sharing_.zero) {
-    for (auto& slot : slots_) slot.parameter.copy_(slot.master);
+    for (auto& slot : slots_) {
+      if (slot.parameter.defined()) slot.parameter.copy_(slot.master);
+    }
     return;
   }
   for (const auto& own : own_slices()) {
-    slots_[own.slot].parameter.view(-1).narrow(0, own.begin, own.count).copy_(device_->shard->masters.narrow(0, own.shard_begin, own.count));
+    slots_[own.slot].parameter.view(-1).narrow(0, own.begin, own.count).copy_(device_->masters.narrow(0, own.shard_begin, own.count));
   }
   for (auto& shared : shared_) shared.exchange->gather_parameters();
 }

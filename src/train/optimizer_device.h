@@ -1,6 +1,5 @@
 #pragma once
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "r1/ops/adamw.h"
@@ -18,7 +17,7 @@ struct GradientSum {
 /// What AdamW keeps on a device beside its slots.
 struct AdamW::OnDevice {
   struct Norm {
-    at::Tensor on_device;  // ops::DeviceAdamW::gradient_norm
+    at::Tensor on_device;  // ops::DeviceAdamW::norm_of
     double norm = 0, factor = 1;
   };
 
@@ -27,25 +26,26 @@ struct AdamW::OnDevice {
   OnDevice(const OnDevice&) = delete;
   OnDevice& operator=(const OnDevice&) = delete;
 
-  std::vector<at::Tensor> finished_gradients();  ///< of every slot, zeros where there was none
+  std::vector<at::Tensor> finished_gradients();  ///< of every slot, zeros where there was none, undefined for another rank's
   void forget_gradients();
-  Norm norm(double max_norm);  ///< with ZeRO-1 collective
+  Norm norm(double max_norm);  ///< collective with ZeRO-1 and where experts are dealt
 
-  std::vector<at::Tensor> parameters;
-  std::vector<std::shared_ptr<GradientSum>> sums;
-  std::unique_ptr<ops::DeviceAdamW> adamw;  ///< of all parameters, or with ZeRO-1 of own slices
-
-  /// ZeRO-1.
-  struct Shard {
-    std::shared_ptr<dist::Communicator> ranks;
-    at::Tensor masters;      ///< as shard_avg_
-    at::Tensor places;       ///< int64: of this rank's sums of squares among those of all parameters
-    int64_t num_places = 0;  ///< of all
-  };
-  std::optional<Shard> shard;
+  std::vector<at::Tensor> parameters;              ///< of the slots; undefined: another rank's
+  std::vector<std::shared_ptr<GradientSum>> sums;  ///< of the slots; null: another rank's
+  std::unique_ptr<ops::DeviceAdamW> adamw;         ///< of own slices, without ZeRO-1 all that is here
+  at::Tensor masters;                              ///< ZeRO-1: as shard_avg_
 
  private:
-  void share(AdamW& of);
+  /// The sums of squares that `adamw` makes of parameters whose gradients are added up over the same ranks (AdamW::Shared).
+  struct Squares {
+    std::shared_ptr<dist::Communicator> ranks;
+    int64_t own = 0, all = 0;  ///< made here, with ZeRO-1 a part of those of all the parameters
+    at::Tensor places;         ///< ZeRO-1: int64, of own ones among all
+  };
+  void make_table(AdamW& of);
+
+  std::vector<Squares> squares_;
+  std::shared_ptr<dist::Communicator> experts_;  ///< the ranks that hold a model's experts between them; null: each holds all
 };
 
 }  // namespace r1::train

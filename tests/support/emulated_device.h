@@ -16,7 +16,7 @@ class EmulatedDevice {
   EmulatedDevice(const EmulatedDevice&) = delete;
   EmulatedDevice& operator=(const EmulatedDevice&) = delete;
 
-  /// How often each operation called its launchers since this was made.
+  /// How often each operation called its launchers since this was made, and how often launches were recorded ("record_graph").
   const std::map<std::string, int64_t>& calls() const;
 };
 

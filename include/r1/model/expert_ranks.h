@@ -16,9 +16,10 @@ namespace r1::model {
 struct ExpertRanks {
   std::shared_ptr<dist::Communicator> group = dist::single();
   /// Each rank's tokens have their gradients apart, in leaves of their own (MoeImpl::leaves), so that they can be added in the order of
-  /// one rank. Else a parameter's .grad is the sum over the group.
+  /// one rank: in float32 on a CPU alone. Else a parameter's .grad is the sum over the group.
   bool by_source = true;
-  /// So far: time in exchanges of tokens with experts, waiting for the other ranks included. Shared by all copies.
+  /// So far: time in exchanges of tokens with experts, waiting for the other ranks included; on a device the host's alone. Shared by
+  /// all copies.
   std::shared_ptr<double> exchange_s = std::make_shared<double>(0);
 
   bool dealt() const { return !group->alone(); }

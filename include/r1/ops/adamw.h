@@ -23,13 +23,12 @@ class DeviceAdamW {
   /// Keeps the tensors: their storage must not change as long as this lives.
   explicit DeviceAdamW(std::vector<Parameter> parameters);
 
-  /// [2] float32 on the device: the L2 norm of all gradients, and the factor min(1, max_norm / (norm + 1e-6)), 1 for max_norm 0.
-  at::Tensor gradient_norm(double max_norm) const;
-  /// Its two halves, for ranks that have a part of the elements each. [chunks] float64 on the device: the sums of squares of kChunk
-  /// elements each, in the order of the parameters; what norm_of makes of all of them is the same bits whoever has summed which.
+  /// [chunks] float64 on the device: the sums of squares of kChunk elements of the gradients each, in the order of the parameters. Ranks
+  /// may have a part of them each: what norm_of makes of all of them is the same bits whoever has summed which.
   at::Tensor gradient_squares() const;
+  /// [2] float32 on the device: the L2 norm of what has these squares, and the factor min(1, max_norm / (norm + 1e-6)), 1 for max_norm 0.
   static at::Tensor norm_of(const at::Tensor& squares, double max_norm);
-  /// Applies factor * gradients, the factor that of gradient_norm()'s result.
+  /// Applies factor * gradients, the factor that of norm_of()'s result.
   void step(const kernels::cuda::AdamWStep& step, const at::Tensor& norm_and_factor) const;
 
  private:

@@ -83,6 +83,7 @@ struct OptimizerStep {
 ///
 /// Where experts are dealt over ranks (Sharing::experts), `parameters` names all of the model's in order, undefined where other ranks
 /// have them, and all ranks make num_passes() passes (sharing.h): a rank whose micro-batches have run out goes on with empty ones, numbered on.
+/// The gradient norm is the whole model's, the same on all ranks of the job.
 ///
 /// On a CPU the parameters are float32 and are what is updated. On a device p is a float32 master: the constructor takes the
 /// values it is given as masters and turns each parameter into a bf16 copy, which every step writes anew. Gradients are added up
