@@ -8,6 +8,7 @@
 #include "expert_exchange.h"
 #include "reference.h"
 #include "train/rank_jobs.h"
+#include "train/tiny_grpo.h"
 
 namespace r1::train {
 namespace {
@@ -162,21 +163,8 @@ TEST(DeviceExperts, GrpoSamplesAndTrains) {
   const test::RunFolder folder("device_experts_grpo");
   const auto run = [&](const Job& job, const std::string& to) {
     return train(job, [&](const StageContext& context, Outcome& outcome) {
-      const auto config = GrpoStageConfig::parse(ConfigNode::parse_text(R"(
-steps: 2
-prompts_per_step: 3
-group_size: 4
-micro_batch_tokens: 40
-schedule: {lr: 1.0e-2}
-loss: {kl_coef: 0.01, clip_low: 0.2, clip_high: 0.28}
-experts: {routing_replay: true}
-sampling: {temperature: 0.8, max_completion_tokens: 4}
-)",
-                                                                        "stage.yaml", {}));
-      ProblemSet problems;
-      for (int a = 0; a < 3; ++a) problems.train.push_back({a, cat(a, "+0="), cat(a), "arithmetic", {}});
-      GrpoStage stage(context, config, Reward(RewardConfig::parse(ConfigNode::parse_text("parts: {accuracy: {kind: exact_answer, extract: last_number}}", "reward.yaml"))),
-                      problems);
+      const auto held = test::tiny_grpo(context, {"steps=2", "experts.routing_replay=true"});
+      auto& stage = *held;
       const EmulatedDevice counting;
       while (stage.steps_done() < stage.total_steps()) {
         const auto figures = stage.advance();

@@ -1,8 +1,7 @@
 // Whole stages on the emulated device: they learn, say nothing impossible, and their checkpoints go on on a CPU and back.
-#include "r1/train/grpo_stage.h"
 #include "r1/train/text_stage.h"
 #include "support/emulated_device.h"
-#include "train/tiny_stage.h"
+#include "train/tiny_grpo.h"
 
 namespace r1::train {
 namespace {
@@ -95,37 +94,25 @@ TEST(DeviceStage, CheckpointsMoveBetweenCpuAndDevice) {
 TEST(DeviceStage, GrpoWithAReference) {
   for (const bool mixture : {false, true}) {
     const RunFolder folder("device_grpo");
-    const auto config = GrpoStageConfig::parse(ConfigNode::parse_text(R"(
-steps: 3
-prompts_per_step: 3
-group_size: 4
-micro_batch_tokens: 64
-schedule: {lr: 1.0e-2}
-loss: {kl_coef: 0.01, clip_low: 0.2, clip_high: 0.28}
-sampling: {temperature: 0.8, max_completion_tokens: 4}
-)",
-                                                                      "stage.yaml", {}));
-    ProblemSet problems;
-    for (int a = 0; a < 3; ++a) problems.train.push_back({a, cat(a, "+0="), cat(a), "arithmetic", {}});
-    const auto reward = [] {
-      return Reward(RewardConfig::parse(ConfigNode::parse_text("parts: {accuracy: {kind: exact_answer, extract: last_number}}", "reward.yaml")));
+    const auto make = [&](uint64_t seed) {
+      return test::tiny_grpo(folder.context("grpo", on_device(mixture ? tiny_mixture(seed) : tiny_model(seed))), {"micro_batch_tokens=64"});
     };
     const EmulatedDevice device;
-    GrpoStage stage(folder.context("grpo", on_device(mixture ? tiny_mixture() : tiny_model())), config, reward(), problems);
+    const auto stage = make(3);
     std::optional<CheckpointReader> checkpoint;
     double after = 0;
     for (int i = 0; i < 3; ++i) {
-      const auto metrics = stage.advance();
+      const auto metrics = stage->advance();
       EXPECT_LT(value_of(metrics, "logprob_error_max"), 0.15) << "sampler and trainer differ by bf16 alone";
       EXPECT_NEAR(value_of(metrics, "ratio_max"), 1.0, 0.2);
       EXPECT_GE(value_of(metrics, "kl"), 0.0);
       EXPECT_TRUE(std::isfinite(value_of(metrics, "loss")));
-      if (i == 1) checkpoint.emplace(saved(stage, folder.path() / "a"));
+      if (i == 1) checkpoint.emplace(saved(*stage, folder.path() / "a"));
       if (i == 2) after = value_of(metrics, "loss");
     }
-    GrpoStage resumed(folder.context("grpo", on_device(mixture ? tiny_mixture(9) : tiny_model(9))), config, reward(), problems);
-    resumed.restore(*checkpoint);
-    EXPECT_EQ(value_of(resumed.advance(), "loss"), after);
+    const auto resumed = make(9);
+    resumed->restore(*checkpoint);
+    EXPECT_EQ(value_of(resumed->advance(), "loss"), after);
   }
 }
 

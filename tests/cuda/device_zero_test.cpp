@@ -6,6 +6,7 @@
 
 #include "support/emulated_device.h"
 #include "train/rank_jobs.h"
+#include "train/tiny_grpo.h"
 
 namespace r1::train {
 namespace {
@@ -170,20 +171,7 @@ std::unique_ptr<Stage> text_stage(StageContext context, uint64_t seed) {
 // Two optimizers.
 std::unique_ptr<Stage> grpo_stage(StageContext context, uint64_t seed) {
   context.model = on_device(test::with_mtp(test::tiny_model(), seed));
-  const auto config = GrpoStageConfig::parse(ConfigNode::parse_text(R"(
-steps: 4
-prompts_per_step: 3
-group_size: 4
-micro_batch_tokens: 40
-schedule: {lr: 1.0e-2}
-loss: {kl_coef: 0.01, clip_low: 0.2, clip_high: 0.28}
-sampling: {temperature: 0.8, max_completion_tokens: 4}
-)",
-                                                                    "stage.yaml", {}));
-  ProblemSet problems;
-  for (int a = 0; a < 3; ++a) problems.train.push_back({a, cat(a, "+0="), cat(a), "arithmetic", {}});
-  return std::make_unique<GrpoStage>(
-      context, config, Reward(RewardConfig::parse(ConfigNode::parse_text("parts: {accuracy: {kind: exact_answer, extract: last_number}}", "reward.yaml"))), problems);
+  return test::tiny_grpo(context, {"steps=4"});
 }
 
 // A head beside the model.
