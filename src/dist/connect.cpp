@@ -27,7 +27,7 @@ std::shared_ptr<Session> open_session(MpiStart& mpi, const Launch& launch, const
   if (launch.rank == 0) {
     try {
       store = Store::host(launch.master_port);
-      said = "+" + store->address().write();
+      said = cat("+", store->address().write());
     } catch (const std::exception& error) {
       mpi.broadcast(cat("!", error.what()));
       throw;

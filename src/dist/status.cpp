@@ -62,7 +62,7 @@ std::vector<std::string> fields_of(const std::string& line) {
 
 std::string with_commas(int64_t number) {
   auto digits = std::to_string(number);
-  for (int64_t at = static_cast<int64_t>(digits.size()) - 3; at > (number < 0 ? 1 : 0); at -= 3) digits.insert(static_cast<size_t>(at), ",");
+  for (int64_t at = static_cast<int64_t>(digits.size()) - 3; at > (number < 0 ? 1 : 0); at -= 3) digits.insert(static_cast<size_t>(at), 1, ',');
   return digits;
 }
 
