@@ -154,8 +154,7 @@ Share AdamW::begin_step(int64_t micro_batches) {
   zero_grad();
   const auto mine = share_of(micro_batches, sharing_.ranks->rank(), sharing_.ranks->size());
   first_ = mine.begin;
-  passes_ = train::num_passes(sharing_, micro_batches);
-  for (auto& shared : shared_) shared.exchange->begin_step(micro_batches, passes_);
+  for (auto& shared : shared_) shared.exchange->begin_step(micro_batches, num_passes(sharing_, micro_batches));
   return mine;
 }
 

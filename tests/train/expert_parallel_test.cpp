@@ -1,6 +1,8 @@
 // Experts dealt over ranks: in exact mode any grid of data x expert gives the bits of one rank.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "rank_jobs.h"
 
 namespace r1::train {
@@ -91,6 +93,28 @@ TEST(ExpertParallel, AnyGridGoesOnFromTheCheckpointOfAnother) {
     EXPECT_EQ(resumed.losses, std::vector(one.losses.begin() + 6, one.losses.end()));
     EXPECT_EQ(CheckpointReader(checkpoints / "latest").differences(CheckpointReader(folder.path() / "one" / "latest")), std::vector<std::string>());
   }
+}
+
+// Within a pass a rank may wait for the exchange of a layer alone: were it to wait for another's gradients too, and that one for it, none
+// would go on. Rank 1 begins its backward pass when rank 0 has ended its own, of more buckets than may be under way.
+TEST(ExpertParallel, NoRankWaitsForGradientsWithinAPass) {
+  r1::test::run_ranks(2, [](std::shared_ptr<dist::Communicator> ranks) {
+    NamedTensors parameters;
+    for (int i = 0; i < 5; ++i) parameters.emplace_back(cat("p", i), torch::ones({4 << 20}).requires_grad_());
+    Sharing sharing{ranks, Numerics::kFast, true};
+    sharing.experts = ExpertSharing::of(*ranks, 2);
+    AdamW optimizer(parameters, {}, sharing);
+    const auto mine = optimizer.begin_step(2);
+    ASSERT_EQ(mine.size(), 1);
+    auto loss = torch::zeros({});
+    for (const auto& [name, p] : parameters) loss = loss + p.sum();
+    if (!ranks->is_first()) sharing.experts->group->barrier("rank 0 has ended its pass");
+    optimizer.before_backward(mine.begin);
+    loss.backward();
+    optimizer.after_backward(mine.begin);
+    if (ranks->is_first()) sharing.experts->group->barrier("rank 0 has ended its pass");
+    EXPECT_NEAR(optimizer.grad_norm(), 2 * std::sqrt(5.0 * (4 << 20)), 1e-3);
+  });
 }
 
 TEST(ExpertParallel, ARankHasItsExpertsAlone) {

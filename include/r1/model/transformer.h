@@ -37,8 +37,8 @@ class KvCache {
 
 /// One decoder-only transformer for training and for sampling. Parameters carry the names of HF checkpoints.
 ///
-/// Experts may be dealt over ranks (ExpertRanks): then this rank has the parameters of its own alone, float32 on a CPU, and every pass
-/// is collective.
+/// Experts may be dealt over ranks (ExpertRanks, docs/experts_parallel.md): then this rank has the parameters of its own alone, and every
+/// pass is collective.
 ///
 /// Rows are packed tokens [N]. In float32 on a CPU every row's result is the same bits in packed training form, in
 /// prefill and in cached decoding, whatever else is in the batch (docs/numerics.md).

@@ -188,7 +188,8 @@ class AdamW {
   std::vector<Shared> shared_;
   std::vector<Chunk> chunks_;            // of all shared_, in order
   at::Tensor shard_avg_, shard_avg_sq_;  // ZeRO-1: of this rank's chunks, one behind the other
-  int64_t num_steps_ = 0, first_ = 0, passes_ = 0;
+  int64_t num_steps_ = 0;
+  int64_t first_ = 0;  // micro-batch of this rank in this step
   std::unique_ptr<OnDevice> device_;  // null on a CPU
 };
 

@@ -89,8 +89,8 @@ CheckpointGroup model_group(const std::string& name, const model::Transformer& m
 /// Reads a model back into `parts`, of whatever rank count. Throws Error as CheckpointReader::load_group.
 void load_model_group(const CheckpointReader& reader, const std::string& name, const model::Transformer& model, TensorParts parts);
 
-/// A pass of no token, with its backward pass where gradients are enabled: what a rank does whose micro-batches have run out while others go on, where experts are
-/// dealt. `mtp`: also through the MTP module.
+/// A pass of no token, with its backward pass where gradients are enabled: what a rank does whose micro-batches have run out while others
+/// go on, where experts are dealt (docs/experts_parallel.md). `mtp`: also through the MTP module.
 void empty_pass(model::Transformer& model, std::optional<model::MtpGradient> mtp);
 
 }  // namespace r1::train
